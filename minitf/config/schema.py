@@ -6,7 +6,7 @@ where the value is used.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from omegaconf import MISSING
@@ -45,7 +45,7 @@ class ToyConfig(DataConfig):
     seed: int = 0
 
 
-class EmptyLines(str, Enum):
+class EmptyLines(StrEnum):
     """What to do with a pair of which one side is empty."""
 
     error = "error"
@@ -108,7 +108,7 @@ class HubConfig(DataConfig):
     lowercase: bool = False
 
 
-class TokenizerKind(str, Enum):
+class TokenizerKind(StrEnum):
     """How text is cut into tokens."""
 
     bpe = "bpe"
@@ -127,7 +127,7 @@ class TokenizerConfig:
     """BPE dropout (Provilkov et al. 2020): probability of leaving out a merge, in training only."""
 
 
-class LongPairs(str, Enum):
+class LongPairs(StrEnum):
     """What to do with a pair that is longer than `max_length`."""
 
     error = "error"
@@ -151,14 +151,14 @@ class BatchingConfig:
     """Keep the encoded data on the training device, where its batches are gathered."""
 
 
-class Norm(str, Enum):
+class Norm(StrEnum):
     """Where layer normalisation stands: before each sub-layer or after its residual."""
 
     pre = "pre"
     post = "post"
 
 
-class Positions(str, Enum):
+class Positions(StrEnum):
     """How a token's position enters the model."""
 
     sinusoidal = "sinusoidal"
@@ -166,7 +166,7 @@ class Positions(str, Enum):
     rotary = "rotary"
 
 
-class Activation(str, Enum):
+class Activation(StrEnum):
     """The feed-forward network's non-linearity."""
 
     relu = "relu"
@@ -174,7 +174,7 @@ class Activation(str, Enum):
     swiglu = "swiglu"
 
 
-class TiedEmbeddings(str, Enum):
+class TiedEmbeddings(StrEnum):
     """Which of source embedding, target embedding and output projection share their weight."""
 
     three_way = "three_way"
@@ -202,7 +202,7 @@ class ModelConfig:
     """Positions that `positions=learned` holds a vector for; the others have no limit."""
 
 
-class DecodingMethod(str, Enum):
+class DecodingMethod(StrEnum):
     """How the next token is chosen."""
 
     greedy = "greedy"
@@ -210,7 +210,7 @@ class DecodingMethod(str, Enum):
     sample = "sample"
 
 
-class EarlyStopping(str, Enum):
+class EarlyStopping(StrEnum):
     """When a sentence's beam search ends.
 
     `first`: as soon as beam_size hypotheses are finished (Hugging Face `early_stopping=True`).
@@ -249,7 +249,7 @@ class DecodingConfig:
     """Source positions decoded together, padding counted, times the beam's size."""
 
 
-class OptimizerKind(str, Enum):
+class OptimizerKind(StrEnum):
     """Which optimiser of torch.optim."""
 
     adamw = "adamw"
@@ -269,7 +269,7 @@ class OptimizerConfig:
     """Not applied to biases, normalisation weights and embeddings."""
 
 
-class ScheduleKind(str, Enum):
+class ScheduleKind(StrEnum):
     """How the learning rate moves over the updates."""
 
     inverse_sqrt = "inverse_sqrt"
@@ -304,6 +304,8 @@ class EvaluationConfig:
 
     val_bleu_sentences: int = 200
     """Sentences of `val` translated greedily at each validation; 0: none."""
+    test_sentences: int | None = None
+    """At most this many of each test split; null: all."""
     average_last: int = 0
     """Average the last N epoch checkpoints at the end and evaluate that (0: the best one)."""
     lowercase: bool = False
@@ -331,7 +333,6 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     seed: int = 1
-    name: str = MISSING
     run_dir: str = MISSING
     resume: str | None = None
     compile: bool = False

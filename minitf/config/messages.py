@@ -1,0 +1,114 @@
+"""One line for each way in which a configuration can be wrong."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from minitf.config.errors import UserError
+
+
+def neighbours(name: str, known: Iterable[str], limit: int = 30) -> str:
+    """`did you mean …?` where something is close, and the list of what there is."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    listed = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}there is: {listed}" if names else f"{meant}nothing stands there"
+
+
+def explain(error: BaseException) -> str | None:
+    """What a user has to know about a configuration error, in one line; None if it is no such.
+
+    Hydra wraps OmegaConf's errors, which know the key and the type; the chain is searched for the
+    first that says most.
+    """
+    chain = list(_chain(error))
+    if not any(isinstance(e, HydraException | OmegaConfBaseException | UserError) for e in chain):
+        return None
+    override = next((m for e in chain if (m := _override(str(e)))), None)
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+        if isinstance(link, OverrideParseException):
+            return _unparsed(link)
+        if isinstance(link, MissingConfigException):
+            return _no_option(link)
+        if isinstance(link, ConfigKeyError | ConfigAttributeError):
+            return _no_key(link, override)
+        if isinstance(link, MissingMandatoryValue):
+            return f"{link.full_key} has no value: give one with {link.full_key}=VALUE"
+        if isinstance(link, OmegaConfBaseException):
+            key = link.full_key or override or "a value"
+            return f"{key}: {_first_line(link)}"
+    return _composition(chain[0])
+
+
+def _chain(error: BaseException | None) -> Iterable[BaseException]:
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    # Hydra's own types say what stage failed; of OmegaConf's, the outer ones are formatted whole.
+    hydra = [e for e in found if isinstance(e, OverrideParseException | MissingConfigException)]
+    return hydra + [e for e in found if e not in hydra]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].strip()
+
+
+def _override(text: str) -> str | None:
+    match = re.search(r"Could not override '([^']+)'|Error merging override ([^=\s]+)", text)
+    return (match[1] or match[2]) if match else None
+
+
+def _unparsed(error: OverrideParseException) -> str:
+    hint = "an override reads KEY=VALUE; quote values that hold , = { or spaces: 'KEY=\"VALUE\"'"
+    return f"cannot read {error.override!r}: {hint}"
+
+
+def _no_option(error: MissingConfigException) -> str:
+    missing = error.missing_cfg_file or ""
+    group, _, option = missing.rpartition("/")
+    if not error.options:
+        return f"there is no configuration {missing!r}: {_first_line(error)}"
+    hint = neighbours(option, error.options)
+    if group == "attention":
+        hint += "; your own class: attention._target_=package.Class"
+    return f"{group}={option}: no such option; {hint}"
+
+
+def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
+    key = str(error.full_key or override or error.key)
+    parent, _, leaf = key.rpartition(".")
+    known: Iterable[str] = ()
+    node = error.parent_node
+    if node is not None and OmegaConf.is_dict(node):
+        known = [str(k) for k in node if k != "_target_"]
+    elif error.object_type is not None and hasattr(error.object_type, "__dataclass_fields__"):
+        known = list(error.object_type.__dataclass_fields__)
+    where = f"{parent} has no key {leaf!r}" if parent else f"there is no key or group {leaf!r}"
+    message = f"{where}; {neighbours(leaf, known)}"
+    if parent in ("trainer", "attention", "callbacks", "logger.wandb"):
+        message += f"; an option that is not listed: +{key}=VALUE"
+    return message
+
+
+def _composition(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = " ".join(lines) if isinstance(error, ConfigCompositionException) else lines[0]
+    return re.sub(r"\s+", " ", text)
