@@ -1,0 +1,108 @@
+"""The model's loss on parallel text: per target token, padding left out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from minitf.config.errors import UserError
+from minitf.evaluation.translate import pad
+from minitf.model import Transformer
+from minitf.tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True)
+class CorpusLoss:
+    """Negative log-likelihood of the references under the model."""
+
+    total: float
+    """In nats, over all target tokens."""
+    num_tokens: int
+    """Target tokens, EOS counted, padding not."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per target token, without label smoothing."""
+        return self.total / self.num_tokens
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): comparable between models that share a tokenizer only."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+
+@torch.inference_mode()
+def corpus_loss(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    device: torch.device | str | None = None,
+    batch_tokens: int = 8_192,
+    max_length: int | None = None,
+) -> CorpusLoss:
+    """The loss of predicting each target token from its source and the target before it.
+
+    Args:
+        model: The trained model.
+        tokenizer: The tokenizer it was trained with.
+        sources: Source sentences.
+        targets: Their references.
+        device: Where to run; None: where the model is.
+        batch_tokens: Source plus target positions in a batch, padding counted.
+        max_length: Cut both sides after this many tokens, end-of-sentence counted.
+
+    Raises:
+        UserError: The lists differ in length or are empty.
+    """
+    if len(sources) != len(targets) or not sources:
+        raise UserError(
+            "a loss needs as many sources as targets, at least one: "
+            f"received {len(sources)} and {len(targets)}"
+        )
+    device = next(model.parameters()).device if device is None else torch.device(device)
+    cut = None if max_length is None else max_length - 1
+    src_ids = [[*ids[:cut], tokenizer.eos_id] for ids in tokenizer.encode_batch(list(sources))]
+    tgt_ids = [
+        [tokenizer.bos_id, *ids[:cut], tokenizer.eos_id]
+        for ids in tokenizer.encode_batch(list(targets))
+    ]
+    order = sorted(range(len(src_ids)), key=lambda i: (len(tgt_ids[i]), len(src_ids[i]), i))
+    was_training = model.training
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32)
+    total = total.to(device)
+    try:
+        for rows in _batches(order, src_ids, tgt_ids, batch_tokens):
+            src = pad([src_ids[i] for i in rows], tokenizer.pad_id).to(device)
+            tgt = pad([tgt_ids[i] for i in rows], tokenizer.pad_id).to(device)
+            logits = model(src, tgt[:, :-1])  # (B, T, V)
+            total += F.cross_entropy(
+                logits.flatten(0, 1).float(),
+                tgt[:, 1:].flatten(),
+                ignore_index=tokenizer.pad_id,
+                reduction="sum",
+            )
+    finally:
+        model.train(was_training)
+    return CorpusLoss(total.item(), sum(len(ids) - 1 for ids in tgt_ids))
+
+
+def _batches(
+    order: Sequence[int], src_ids: list[list[int]], tgt_ids: list[list[int]], batch_tokens: int
+) -> list[list[int]]:
+    """Consecutive runs of `order` whose padded source plus target stay within `batch_tokens`."""
+    batches: list[list[int]] = []
+    widest_src = widest_tgt = 0
+    for i in order:
+        widest_src = max(widest_src, len(src_ids[i]))
+        widest_tgt = max(widest_tgt, len(tgt_ids[i]))
+        size = len(batches[-1]) + 1 if batches else 1
+        if not batches or size * (widest_src + widest_tgt) > batch_tokens:
+            batches.append([])
+            widest_src, widest_tgt = len(src_ids[i]), len(tgt_ids[i])
+        batches[-1].append(i)
+    return batches

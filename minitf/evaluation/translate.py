@@ -1,0 +1,147 @@
+"""Text in, text out: tokenise, sort by length, decode batch by batch, put back in order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from minitf.config.schema import DecodingConfig
+from minitf.decoding import generate
+from minitf.model import Transformer
+from minitf.tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """One hypothesis as text."""
+
+    text: str
+    token_ids: list[int]
+    """Without BOS and EOS."""
+    log_prob: float
+    """The model's log-probability of the tokens, in nats, EOS counted where it was reached."""
+    score: float
+    """What hypotheses were ranked by: the log-probability after the length penalty."""
+    finished: bool
+    """Whether EOS was reached before the maximum length."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A source sentence and its hypotheses, best first."""
+
+    source: str
+    source_ids: list[int]
+    """Without EOS."""
+    hypotheses: list[ScoredText]
+
+    @property
+    def text(self) -> str:
+        """The best hypothesis."""
+        return self.hypotheses[0].text
+
+
+def translate_texts(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    texts: Sequence[str],
+    decoding: DecodingConfig | None = None,
+    device: torch.device | str | None = None,
+    *,
+    max_source_tokens: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Translation]:
+    """Translate texts; result i belongs to text i.
+
+    A text without tokens is not given to the model: it has one hypothesis, the empty one. Texts are
+    decoded longest first, so that a batch holds like lengths and a lack of memory shows at once.
+    The model is put into evaluation mode meanwhile, and back afterwards.
+
+    Args:
+        model: The trained model.
+        tokenizer: The tokenizer it was trained with.
+        texts: One sentence each.
+        decoding: How to choose tokens; None: greedy.
+        device: Where to run; None: where the model is.
+        max_source_tokens: Cut sources after this many tokens; None: leave them whole.
+        progress: Called after each batch with the number of sentences it held.
+
+    Returns:
+        A translation per text, in the order of the texts.
+    """
+    decoding = decoding or DecodingConfig()
+    device = next(model.parameters()).device if device is None else torch.device(device)
+    sources = [ids[:max_source_tokens] for ids in tokenizer.encode_batch(list(texts))]
+    results: list[Translation | None] = [None] * len(texts)
+    empty = [i for i, ids in enumerate(sources) if not ids]
+    for i in empty:
+        results[i] = Translation(texts[i], [], [ScoredText("", [], 0.0, 0.0, True)])
+    if progress and empty:
+        progress(len(empty))
+
+    was_training = model.training
+    model.eval()
+    try:
+        for rows in length_batches([len(ids) + 1 for ids in sources], decoding):
+            for i, hypotheses in zip(
+                rows,
+                _decode(model, tokenizer, [sources[i] for i in rows], decoding, device),
+                strict=True,
+            ):
+                results[i] = Translation(texts[i], sources[i], hypotheses)
+            if progress:
+                progress(len(rows))
+    finally:
+        model.train(was_training)
+    return [result for result in results if result is not None]
+
+
+def length_batches(lengths: Sequence[int], decoding: DecodingConfig) -> Iterator[list[int]]:
+    """Indices of like-length sources, longest first, within `decoding.batch_tokens`.
+
+    Args:
+        lengths: Tokens of each source, EOS counted; sources of EOS alone are left out.
+        decoding: Its `batch_tokens` bounds rows x longest x hypotheses kept per sentence; a batch
+            holds at least one sentence.
+    """
+    order = sorted((i for i, n in enumerate(lengths) if n > 1), key=lambda i: (-lengths[i], i))
+    copies = {"greedy": 1, "beam": decoding.beam_size, "sample": decoding.n_best}[decoding.method]
+    start = 0
+    while start < len(order):
+        rows = max(1, decoding.batch_tokens // (lengths[order[start]] * max(1, copies)))
+        yield order[start : start + rows]
+        start += rows
+
+
+@torch.inference_mode()
+def _decode(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    sources: Sequence[list[int]],
+    decoding: DecodingConfig,
+    device: torch.device,
+) -> list[list[ScoredText]]:
+    src = pad([[*ids, tokenizer.eos_id] for ids in sources], tokenizer.pad_id).to(device)
+    found = generate(
+        model,
+        src,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
+        config=decoding,
+    )
+    flat = [hypothesis for hypotheses in found for hypothesis in hypotheses]
+    texts = iter(tokenizer.decode_batch([list(h.tokens) for h in flat]))
+    return [
+        [
+            ScoredText(next(texts), list(h.tokens), float(h.log_prob), float(h.score), h.finished)
+            for h in hypotheses
+        ]
+        for hypotheses in found
+    ]
+
+
+def pad(rows: Sequence[list[int]], pad_id: int) -> torch.Tensor:
+    """(B, longest) int64, right-padded."""
+    longest = max(map(len, rows))
+    return torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])
