@@ -1,0 +1,90 @@
+"""The steps of multi-head attention that are the same for every kernel, as pure functions.
+
+    x  --project_inputs-->  q, k, v  --split_heads-->  per head  --kernel-->  context  --merge_heads-->
+
+Shape letters: B batch, T target (query) length, S source (key) length, E embed_dim, H heads,
+D = E / H head_dim. Activations are *sequence-first*, (T, B, E), or *batch-first*, (B, T, E); per
+head they are always (B, H, T, D), a view either way.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def project_inputs(
+    query: Float[Tensor, "*rows E"],
+    key: Float[Tensor, "*key_rows E"],
+    value: Float[Tensor, "*key_rows E"],
+    weight: Float[Tensor, "three_E E"],
+    bias: Float[Tensor, " three_E"] | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project with one packed matrix: q = query W_qᵀ + b_q, and k and v likewise.
+
+    Where inputs are the same tensor object, their projections are one matrix product: all three in
+    self-attention, key and value in cross-attention. The results are then views of it.
+
+    Args:
+        query: any leading dimensions, such as (T, B, E).
+        key: such as (S, B, E).
+        value: the shape of key.
+        weight: W_q, W_k, W_v stacked: (3E, E).
+        bias: b_q, b_k, b_v in a row: (3E,).
+    """
+    E = query.shape[-1]
+    if query is key and key is value:
+        q, k, v = F.linear(query, weight, bias).chunk(3, dim=-1)
+        return q, k, v
+    if key is value:
+        w_q, w_kv = weight.split([E, 2 * E])
+        b_q, b_kv = (None, None) if bias is None else bias.split([E, 2 * E])
+        k, v = F.linear(key, w_kv, b_kv).chunk(2, dim=-1)
+        return F.linear(query, w_q, b_q), k, v
+    w_q, w_k, w_v = weight.chunk(3)
+    return project_separately(query, key, value, w_q, w_k, w_v, bias)
+
+
+def project_separately(
+    query: Float[Tensor, "*rows E"],
+    key: Float[Tensor, "*key_rows kdim"],
+    value: Float[Tensor, "*key_rows vdim"],
+    w_q: Float[Tensor, "E E"],
+    w_k: Float[Tensor, "E kdim"],
+    w_v: Float[Tensor, "E vdim"],
+    bias: Float[Tensor, " three_E"] | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project with three matrices, as inputs of different widths (kdim, vdim) need."""
+    b_q, b_k, b_v = (None, None, None) if bias is None else bias.chunk(3)
+    return F.linear(query, w_q, b_q), F.linear(key, w_k, b_k), F.linear(value, w_v, b_v)
+
+
+def split_heads(
+    x: Float[Tensor, "rows columns E"], num_heads: int, batch_first: bool
+) -> Float[Tensor, "B H T D"]:
+    """Cut E into H slices of D and bring the heads before the positions; a view.
+
+    Args:
+        x: (B, T, E) if batch_first, else (T, B, E).
+        num_heads: H.
+        batch_first: whether the batch is x's first dimension.
+    """
+    x = x.unflatten(-1, (num_heads, -1))  # (…, E) -> (…, H, D)
+    return x.permute(0, 2, 1, 3) if batch_first else x.permute(1, 2, 0, 3)
+
+
+def merge_heads(
+    context: Float[Tensor, "B H T D"], batch_first: bool
+) -> Float[Tensor, "rows columns E"]:
+    """Undo split_heads: concatenate the heads' results, (B, T, E) if batch_first, else (T, B, E)."""
+    context = context.permute(0, 2, 1, 3) if batch_first else context.permute(2, 0, 1, 3)
+    return context.flatten(-2)  # (…, H, D) -> (…, E)
+
+
+def append_key(
+    x: Float[Tensor, "B H S D"], extra: Float[Tensor, "1 1 E"] | None
+) -> Float[Tensor, "B H S_plus_1 D"]:
+    """Append one position to keys or values: a learned one (add_bias_kv), or zeros if None."""
+    B, H, _, D = x.shape
+    row = x.new_zeros(1, 1, H * D) if extra is None else extra.to(x.dtype)
+    return torch.cat([x, split_heads(row, H, batch_first=True).expand(B, H, 1, D)], dim=2)

@@ -1,0 +1,62 @@
+"""The kernels: softmax(q kᵀ / √D + mask) v for every head, one file each.
+
+A kernel is a function
+
+    kernel(q, k, v, mask, *, is_causal, dropout, need_weights) -> (context, weights)
+
+    q        (B, H, T, D)    queries; any strides
+    k, v     (B, H, S, D)    keys and values
+    mask     (b, h, t, S)    added to the scores, broadcast where b, h or t is 1; or None. No row
+                             of it is -inf throughout
+    is_causal                query i sees keys 0 to i; never together with a mask
+    dropout                  probability of dropping a weight; 0 outside training
+    need_weights             whether to return the weights
+
+    context  (B, H, T, D)    one weighted sum of values per query
+    weights  (B, H, T, S)    after dropout, as torch returns them; None unless need_weights
+
+What a kernel cannot do it refuses with an AttentionError; none falls back to another silently.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from minitf.attention.errors import AttentionError
+from minitf.attention.kernels.fast import fast_attention
+from minitf.attention.kernels.flex import flex_attention
+from minitf.attention.kernels.fused import fused_attention
+from minitf.attention.kernels.math import math_attention
+
+Kernel = Callable[..., tuple[Tensor, Tensor | None]]
+
+KERNELS: dict[str, Kernel] = {
+    "math": math_attention,
+    "fused": fused_attention,
+    "fast": fast_attention,
+    "flex": flex_attention,
+}
+"""Every kernel by the name that `kernel=` takes."""
+
+BIT_IDENTICAL = frozenset({"math", "fused"})
+"""Kernels that compute in torch's own order: equal to torch.nn.MultiheadAttention to the last bit.
+
+The others choose the layout that is quickest and agree within rounding.
+"""
+
+
+def check_kernel(name: str) -> None:
+    """Refuse a name that is no kernel's.
+
+    Raises:
+        AttentionError: the name is neither `auto` nor in KERNELS.
+    """
+    if name != "auto" and name not in KERNELS:
+        raise AttentionError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {name!r}")
+
+
+def choose_kernel(name: str, need_weights: bool) -> str:
+    """Resolve `auto`: `math` where weights are wanted, else `fused`."""
+    if name == "auto":
+        return "math" if need_weights else "fused"
+    return name

@@ -1,0 +1,53 @@
+"""`math`: the formula itself, from matrix products and a softmax."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from minitf.attention.masks import causal_mask
+
+
+def math_attention(
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H S D"],
+    v: Float[Tensor, "B H S D"],
+    mask: Float[Tensor, "b h t S"] | None,
+    *,
+    is_causal: bool,
+    dropout: float,
+    need_weights: bool,
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T S"] | None]:
+    """Compute softmax(q kᵀ / √D + mask) v (Vaswani et al. 2017, equation 1).
+
+    It gives the weights, has second derivatives, and keeps all B·H·T·S scores in memory. The order
+    of operations is torch.nn.MultiheadAttention's with weights wanted, to the last bit: the queries
+    are scaled before the product, and the mask is added inside it.
+    """
+    B, H, T, D = q.shape
+    S = k.shape[2]
+    if is_causal:
+        mask = causal_mask(T, S, q.dtype, q.device)[None, None]
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # (B, H, L, D) -> (B·H, L, D)
+
+    q = q * math.sqrt(1.0 / D)
+    if mask is None:
+        scores = torch.bmm(q, k.transpose(1, 2))  # q kᵀ / √D
+    else:
+        scores = torch.baddbmm(_per_head(mask, B, H), q, k.transpose(1, 2))  # mask + q kᵀ / √D
+    weights = F.softmax(scores, dim=-1)  # each row sums to 1
+    if dropout > 0.0:
+        weights = F.dropout(weights, dropout)
+    context = torch.bmm(weights, v)
+
+    context = context.unflatten(0, (B, H))
+    return context, weights.unflatten(0, (B, H)) if need_weights else None
+
+
+def _per_head(mask: Float[Tensor, "b h t S"], B: int, H: int) -> Float[Tensor, "BH t S"]:
+    """Give every head its own mask where masks differ, (b, h, t, S) -> (B·H or 1, t, S)."""
+    if mask.shape[:2] == (1, 1):
+        return mask[0]
+    return mask.expand(B, H, -1, -1).flatten(0, 1)

@@ -1,0 +1,175 @@
+"""Masks: from every form a caller may give to one additive tensor, and rows that see no key.
+
+A bool mask says True where a key is to be *ignored* (torch.nn.MultiheadAttention's meaning; it is
+the opposite of scaled_dot_product_attention's). It becomes an additive one: -inf where ignored,
+else 0, added to the scores before the softmax, so that exp(-inf) = 0 gives the key no weight.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from minitf.attention.errors import AttentionError
+
+
+class AttentionMask(NamedTuple):
+    """What a kernel adds to the scores, and which rows it must not be asked about."""
+
+    additive: Tensor | None
+    """(B or 1, H or 1, T or 1, S), in the queries' dtype; no row of it is -inf throughout."""
+    is_causal: bool
+    """Query i sees keys 0 to i. Never together with `additive`."""
+    dead_rows: Tensor | None
+    """(B or 1, H or 1, T or 1, 1): True where every key was masked; None where there is none."""
+
+
+def build_mask(
+    attn_mask: Tensor | None,
+    key_padding_mask: Tensor | None,
+    *,
+    shape: tuple[int, int, int, int],
+    query: Tensor,
+    is_causal: bool,
+    num_extra_keys: int = 0,
+    offset: int = 0,
+) -> AttentionMask:
+    """Merge what a caller gave into one mask.
+
+    Args:
+        attn_mask: (T, S), (B·H, T, S), (B, T, S) or (B or 1, H or 1, T, S); bool (True: ignore) or
+            float (added to the scores).
+        key_padding_mask: (B, S); bool or float.
+        shape: (B, H, T, S), extra keys not counted.
+        query: gives dtype and device.
+        is_causal: query i may see keys 0 to offset + i. Beside an `attn_mask` it is only a hint
+            that this mask is causal, and never changes what it masks.
+        num_extra_keys: keys behind the S, visible to every query (add_bias_kv, add_zero_attn).
+        offset: position of query 0 among the keys (cached decoding).
+
+    Raises:
+        AttentionError: a mask's shape or dtype does not fit.
+    """
+    T, S = shape[2:]
+    mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
+    alone = key_padding_mask is None and num_extra_keys == 0  # nothing else to add to attn_mask
+    if is_causal and mask is None and (T > 1 or offset == 0):
+        if alone and offset == 0:
+            return AttentionMask(None, True, None)
+        mask = causal_mask(T, S, query.dtype, query.device, offset)[None, None]
+    elif is_causal and attn_mask is not None and alone and _is_causal_mask(attn_mask, T, S):
+        return AttentionMask(None, True, None)
+    if key_padding_mask is not None:
+        padding = _padding_mask_4d(key_padding_mask, shape, query)
+        mask = padding if mask is None else mask + padding
+    if mask is None:
+        return AttentionMask(None, False, None)
+    if num_extra_keys:
+        return AttentionMask(torch.nn.functional.pad(mask, (0, num_extra_keys)), False, None)
+    return _open_dead_rows(mask)
+
+
+def causal_mask(
+    T: int, S: int, dtype: torch.dtype, device: torch.device, offset: int = 0
+) -> Float[Tensor, "T S"]:
+    """-inf above the diagonal, else 0: query i sees keys 0 to offset + i."""
+    return torch.full((T, S), float("-inf"), dtype=dtype, device=device).triu(offset + 1)
+
+
+def additive(mask: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Turn a bool mask (True: ignore) into 0 and -inf; return a float mask as it is.
+
+    Raises:
+        AttentionError: the mask is neither bool nor floating-point, or of another float dtype.
+    """
+    if mask.dtype == torch.bool:
+        return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf"))
+    if not mask.is_floating_point():
+        raise AttentionError(
+            f"only bool and floating types of {name} are supported, got {mask.dtype}"
+        )
+    if mask.dtype != dtype and not torch.is_autocast_enabled(mask.device.type):
+        raise AttentionError(
+            f"a floating-point {name} must have the query's dtype {dtype}, got {mask.dtype}"
+        )
+    return mask
+
+
+def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+    B, H, T, S = shape
+    mask = additive(mask, query.dtype, "attn_mask")
+    if mask.dim() == 2 and mask.shape == (T, S):
+        return mask[None, None]
+    if mask.dim() == 3 and mask.shape == (B * H, T, S):
+        return mask.unflatten(0, (B, H))
+    if mask.dim() == 3 and mask.shape == (B, T, S):
+        return mask[:, None]
+    if mask.dim() == 4 and mask.shape[0] in (1, B) and mask.shape[1] in (1, H):
+        if mask.shape[2:] == (T, S):
+            return mask
+    allowed = {
+        2: f"({T}, {S})",
+        3: f"({B * H}, {T}, {S}) or ({B}, {T}, {S})",
+        4: f"({B} or 1, {H} or 1, {T}, {S})",
+    }
+    raise AttentionError(
+        f"The shape of the {mask.dim()}D attn_mask is {tuple(mask.shape)}, but should be "
+        f"{allowed.get(mask.dim(), allowed[2])}."
+    )
+
+
+def _padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+    B, _, _, S = shape
+    if mask.shape != (B, S):
+        raise AttentionError(
+            f"Expected key_padding_mask to be (batch, keys) = ({B}, {S}), but got "
+            f"{tuple(mask.shape)}"
+        )
+    return additive(mask, query.dtype, "key_padding_mask")[:, None, None]
+
+
+def _open_dead_rows(mask: Float[Tensor, "b h t S"]) -> AttentionMask:
+    """Find rows that are -inf throughout and let them see every key, for softmax would give NaN.
+
+    What they see does not matter: the module sets their results to zero, and with them their
+    gradients. Whether there are any is asked only where the answer costs no wait for a device and
+    no break in a compiled graph.
+    """
+    dead = mask.amax(dim=-1, keepdim=True) == float("-inf")
+    if dead.device.type == "cpu" and not torch.compiler.is_compiling() and not dead.any():
+        return AttentionMask(mask, False, None)
+    return AttentionMask(mask.masked_fill(dead, 0.0), False, dead)
+
+
+_verdicts = WeakTensorKeyDictionary()
+"""Masks that were compared with the causal one: (version of the mask, verdict)."""
+
+
+def _is_causal_mask(mask: Tensor, T: int, S: int) -> bool:
+    """Whether a mask is exactly the causal one, so that a kernel may skip what it hides.
+
+    The comparison makes the host wait for the device, hence each mask is asked once. Where the
+    answer cannot be had (a graph is being compiled or captured) it is no: the mask is then added as
+    it stands, which is always right.
+    """
+    if torch.compiler.is_compiling() or mask.shape != (T, S) or mask.requires_grad:
+        return False
+    version = None if mask.is_inference() else mask._version
+    if mask in _verdicts and _verdicts[mask][0] == version and version is not None:
+        return bool(_verdicts[mask][1])
+    if mask.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    if mask.dtype == torch.bool:
+        verdict = torch.equal(mask, mask.new_ones(T, S).triu(1))
+    else:
+        verdict = torch.equal(mask, causal_mask(T, S, mask.dtype, mask.device))
+    _verdicts[mask] = (version, verdict)
+    return verdict
+
+
+def dead_queries(dead_rows: Bool[Tensor, "b h t 1"], batch_first: bool) -> Bool[Tensor, "_ _ 1"]:
+    """Queries that see no key in any head: (b, t, 1) if batch_first, else (t, b, 1)."""
+    dead = dead_rows.all(dim=1)
+    return dead if batch_first else dead.transpose(0, 1)

@@ -1,0 +1,305 @@
+"""The module: torch.nn.MultiheadAttention's interface over this room's functions."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minitf.attention.cache import KeyValueCache
+from minitf.attention.checks import check_dimensions, check_sizes, check_sizes_match
+from minitf.attention.errors import AttentionError
+from minitf.attention.functional import (
+    append_key,
+    merge_heads,
+    project_inputs,
+    project_separately,
+    split_heads,
+)
+from minitf.attention.kernels import BIT_IDENTICAL, KERNELS, check_kernel, choose_kernel
+from minitf.attention.masks import build_mask, dead_queries
+from minitf.attention.nested import nested_forward
+from minitf.attention.rotary import rotate
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2), a drop-in for torch's module.
+
+    MultiHead(Q, K, V) = Concat(head_1, …, head_H) W_o with
+    head_h = softmax(q_h k_hᵀ / √D) v_h, q_h = Q W_q,h, k_h = K W_k,h, v_h = V W_v,h.
+
+    Constructor, forward, state_dict, initialisation and the meaning of masks are those of
+    torch.nn.MultiheadAttention; with the kernels `math` and `fused` (hence `auto`) so is every bit
+    of outputs, weights and gradients. One thing differs: a query whose every key is masked gets a
+    zero output and zero gradients, where torch gives NaN or the output projection's bias.
+
+    Args:
+        embed_dim: E, the width of queries and of the output.
+        num_heads: H; each head has D = E / H dimensions.
+        dropout: probability of dropping an attention weight in training.
+        bias: whether the projections add a bias.
+        add_bias_kv: append one learned key and value.
+        add_zero_attn: append one key and value of zeros.
+        kdim: width of keys; E if None.
+        vdim: width of values; E if None.
+        batch_first: whether inputs and output are (B, T, E) rather than (T, B, E).
+        device: of the parameters.
+        dtype: of the parameters.
+        kernel: `auto`, `math`, `fused`, `fast` or `flex` (`minitf.attention.kernels`).
+        rotary_base: rotate queries and keys by their position (`minitf.attention.rotary`); None:
+            do not.
+
+    Raises:
+        AttentionError: a size, probability or kernel is not possible.
+    """
+
+    supports_cache = True
+    """forward takes `cache`."""
+    needs_causal_mask = False
+    """is_causal=True needs no attn_mask beside it."""
+    __constants__ = ["batch_first"]  # noqa: RUF012 - as torch's module has it
+
+    in_proj_weight: Tensor | None
+    in_proj_bias: Tensor | None
+    bias_k: Tensor | None
+    bias_v: Tensor | None
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        kernel: str = "auto",
+        rotary_base: float | None = None,
+    ) -> None:
+        check_sizes(embed_dim, num_heads, dropout)
+        check_kernel(kernel)
+        head_dim = embed_dim // num_heads
+        if rotary_base is not None and (head_dim % 2 or rotary_base <= 0):
+            raise AttentionError(
+                "rotary positions need an even head_dim and a positive base, got "
+                f"head_dim={head_dim} and rotary_base={rotary_base}"
+            )
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        self._qkv_same_embed_dim = self.kdim == embed_dim and self.vdim == embed_dim
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.dropout = dropout
+        self.batch_first = batch_first
+        self.add_zero_attn = add_zero_attn
+        self.kernel = kernel
+        self.rotary_base = rotary_base
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        E, packed = embed_dim, self._qkv_same_embed_dim
+        self.register_parameter("in_proj_weight", parameter(3 * E, E) if packed else None)
+        self.register_parameter("q_proj_weight", None if packed else parameter(E, E))
+        self.register_parameter("k_proj_weight", None if packed else parameter(E, self.kdim))
+        self.register_parameter("v_proj_weight", None if packed else parameter(E, self.vdim))
+        self.register_parameter("in_proj_bias", parameter(3 * E) if bias else None)
+        self.out_proj = nn.Linear(E, E, bias=bias, device=device, dtype=dtype)
+        self.register_parameter("bias_k", parameter(1, 1, E) if add_bias_kv else None)
+        self.register_parameter("bias_v", parameter(1, 1, E) if add_bias_kv else None)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        """Draw the parameters as torch's module does, in its order (out_proj drew its own before).
+
+        Projections are Xavier-uniform (Glorot and Bengio 2010); the packed one counts 3E outputs.
+        """
+        for weight in (
+            self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        ):  # fmt: skip
+            if weight is not None:
+                nn.init.xavier_uniform_(weight)
+        if self.in_proj_bias is not None:
+            nn.init.zeros_(self.in_proj_bias)
+            nn.init.zeros_(self.out_proj.bias)
+        for row in (self.bias_k, self.bias_v):
+            if row is not None:
+                nn.init.xavier_normal_(row)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+        *,
+        cache: KeyValueCache | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from every query to the keys, and return the weighted sums of values.
+
+        Args:
+            query: (T, B, E), or (B, T, E) with batch_first, or (T, E) unbatched, or nested.
+            key: (S, B, kdim), (B, S, kdim) or (S, kdim); None if the cache is static and filled.
+            value: (S, B, vdim), (B, S, vdim) or (S, vdim); likewise.
+            key_padding_mask: (B, S), or (S,) unbatched. True: ignore this key; a float is added to
+                its scores.
+            need_weights: whether to return the weights; `auto` then uses `math`.
+            attn_mask: (T, S), (B·H, T, S), (B, T, S) or (B or 1, H or 1, T, S). True: ignore; a
+                float is added to the scores.
+            average_attn_weights: average the returned weights over the heads.
+            is_causal: query i sees keys 0 to i (with a growing cache: all keys up to its own
+                position). Beside an attn_mask it is a hint that this mask is causal; the mask is
+                obeyed either way.
+            cache: keys and values of earlier steps; S then counts them.
+
+        Returns:
+            The output, query's shape, and the weights after dropout, (B, T, S) if averaged, else
+            (B, H, T, S), without B if unbatched; None unless need_weights.
+
+        Raises:
+            AttentionError: shapes or dtypes do not fit, or the kernel cannot do what is asked.
+        """
+        if query.is_nested:
+            return nested_forward(
+                self, query, key, value, key_padding_mask, attn_mask,
+                need_weights=need_weights, average_attn_weights=average_attn_weights,
+                is_causal=is_causal, cache=cache,
+            )  # fmt: skip
+        if cache is not None and cache.is_full:
+            key = value = None
+        elif key is None or value is None:
+            raise AttentionError("key and value may be None only with a filled static cache")
+        check_dimensions(query, key, value, key_padding_mask, attn_mask)
+        kernel = choose_kernel(self.kernel, need_weights)
+
+        # The layout to compute in: as given, but sequence-first where torch's bits are wanted (a
+        # sum's order decides its last bit), and with a batch of one where there is none.
+        unbatched = query.dim() == 2
+        batch_first = self.batch_first and not unbatched and kernel not in BIT_IDENTICAL
+        if unbatched:
+            query, key, value = _map_once(lambda x: x.unsqueeze(1), query, key, value)
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask[None]
+        elif self.batch_first and not batch_first:
+            query, key, value = _map_once(lambda x: x.transpose(0, 1), query, key, value)
+        check_sizes_match(
+            query, key, value, (self.embed_dim, self.kdim, self.vdim), 0 if batch_first else 1
+        )
+
+        offset = 0 if cache is None or cache.static else cache.length
+        q, k, v = self._heads(query, key, value, cache, batch_first)
+        mask = build_mask(
+            attn_mask,
+            key_padding_mask,
+            shape=(*q.shape[:3], k.shape[2]),
+            query=q,
+            is_causal=is_causal,
+            num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
+            offset=offset,
+        )
+        if self.bias_k is not None:
+            k, v = append_key(k, self.bias_k), append_key(v, self.bias_v)
+        if self.add_zero_attn:
+            k, v = append_key(k, None), append_key(v, None)
+
+        context, weights = KERNELS[kernel](
+            q, k, v, mask.additive,
+            is_causal=mask.is_causal,
+            dropout=self.dropout if self.training else 0.0,
+            need_weights=need_weights,
+        )  # fmt: skip
+        dead = mask.dead_rows
+        if dead is not None:
+            context = context.masked_fill(dead, 0.0)
+            weights = None if weights is None else weights.masked_fill(dead, 0.0)
+
+        output: Tensor = self.out_proj(merge_heads(context, batch_first))
+        if dead is not None:
+            output = output.masked_fill(dead_queries(dead, batch_first), 0.0)
+        if unbatched:
+            output = output.squeeze(1)
+        elif self.batch_first and not batch_first:
+            output = output.transpose(0, 1)
+        if weights is not None:
+            weights = weights.mean(dim=1) if average_attn_weights else weights
+            weights = weights.squeeze(0) if unbatched else weights
+        return output, weights
+
+    def _heads(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        cache: KeyValueCache | None,
+        batch_first: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
+        E, H = self.embed_dim, self.num_heads
+        bias = self.in_proj_bias
+        if key is None or value is None:
+            assert cache is not None
+            w_q = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight[:E]
+            q = F.linear(query, w_q, None if bias is None else bias[:E])
+            return split_heads(q, H, batch_first), *cache.held()
+        if self.in_proj_weight is not None:
+            q, k, v = project_inputs(query, key, value, self.in_proj_weight, bias)
+        else:
+            w_q, w_k, w_v = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+            q, k, v = project_separately(query, key, value, w_q, w_k, w_v, bias)
+        q, k, v = (split_heads(x, H, batch_first) for x in (q, k, v))
+        if self.rotary_base is not None:
+            offset = 0 if cache is None else cache.length
+            q, k = rotate(q, self.rotary_base, offset), rotate(k, self.rotary_base, offset)
+        if cache is not None:
+            k, v = cache.update(k, v)
+        return q, k, v
+
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """Merge masks in the form torch.nn.TransformerEncoderLayer hands to its inference kernel.
+
+        Args:
+            attn_mask: (T, T) or (B·H, T, T), additive.
+            key_padding_mask: (B, T), additive.
+            query: (B, T, E).
+
+        Returns:
+            The mask and its kind: 1, a (B, T) padding mask; 2, a (B, H, T, T) one; None without.
+        """
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        B, T, _ = query.shape
+        mask = attn_mask.view(1 if attn_mask.dim() == 2 else B, -1, T, T)
+        mask = mask.expand(B, self.num_heads, T, T)
+        if key_padding_mask is not None:
+            mask = mask + key_padding_mask.view(B, 1, 1, T)
+        return mask, 2
+
+    def extra_repr(self) -> str:
+        """Show what the sub-modules do not."""
+        return (
+            f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}, "
+            f"batch_first={self.batch_first}, kernel={self.kernel!r}"
+        )
+
+
+def _map_once(
+    function: Callable[[Tensor], Tensor], *tensors: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Apply a function so that inputs which are one object stay one object."""
+    done: dict[int, Tensor] = {}
+    for x in tensors:
+        if x is not None and id(x) not in done:
+            done[id(x)] = function(x)
+    return tuple(None if x is None else done[id(x)] for x in tensors)

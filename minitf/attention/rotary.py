@@ -1,0 +1,28 @@
+"""Rotary position embedding: positions enter as rotations of queries and keys."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotate(x: Float[Tensor, "B H T D"], base: float, offset: int = 0) -> Float[Tensor, "B H T D"]:
+    """Turn each pair of dimensions by an angle that grows with the position.
+
+    At position m the pair i is turned by m·θ_i, θ_i = base^(-2i/D), so that the product of a query
+    at m and a key at n depends on m - n alone (Su et al. 2021, RoFormer, equation 15). The pair is
+    (i, i + D/2) here and (2i, 2i + 1) in the paper: the same up to the order of the projection's
+    rows, and quicker.
+
+    Args:
+        x: queries or keys, D even.
+        base: the longest wavelength is 2π·base; 10,000 in the paper.
+        offset: the first position.
+    """
+    T, D = x.shape[2:]
+    # Angles are computed in float32: bfloat16 cannot tell position 257 from 258.
+    theta = base ** (torch.arange(0, D, 2, device=x.device, dtype=torch.float32) / -D)
+    position = torch.arange(offset, offset + T, device=x.device, dtype=torch.float32)
+    angle = torch.outer(position, theta)  # (T, D/2)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
