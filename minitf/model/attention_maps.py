@@ -1,0 +1,48 @@
+"""Attention weights for figures, taken from the outside.
+
+In training no attention is asked for its weights: that would cost memory quadratic in the length.
+Here hooks change the two arguments of each attention's call for one forward pass, so the layers
+know nothing of it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from minitf.model.transformer import Transformer
+
+
+def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, Tensor]:
+    """See `Transformer.attention_maps`."""
+    kinds: dict[str, list[Any]] = {
+        "encoder": [layer.self_attn for layer in model.encoder.layers],
+        "decoder": [layer.self_attn for layer in model.decoder.layers],
+        "cross": [layer.multihead_attn for layer in model.decoder.layers],
+    }
+    maps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+
+    def ask_for_weights(
+        module: nn.Module, args: Any, kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        return args, {**kwargs, "need_weights": True, "average_attn_weights": False}
+
+    handles = []
+    for kind, attentions in kinds.items():
+        for attention in attentions:
+            handles.append(attention.register_forward_pre_hook(ask_for_weights, with_kwargs=True))
+            handles.append(
+                attention.register_forward_hook(
+                    lambda _module, _args, result, kind=kind: maps[kind].append(result[1])
+                )
+            )
+    was_training = model.training
+    try:
+        model.eval()  # dropped-out weights would not sum to one
+        model(src, tgt)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return {kind: torch.stack(weights) for kind, weights in maps.items()}

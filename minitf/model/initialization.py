@@ -1,0 +1,32 @@
+"""How the weights start.
+
+- Matrices: Xavier uniform (Glorot and Bengio 2010), as in tensor2tensor and `torch.nn.Transformer`.
+  The packed (3E, E) input projection of an attention counts as one matrix, which gives query, key
+  and value projections 1/sqrt(2) of the bound that they would have alone; fairseq chooses the same.
+- Embeddings and learned positions: N(0, 1/E), the padding's vector zero (Vaswani et al.'s code).
+- Biases: zero. Normalisation weights: one.
+
+Parameters are visited in the order of their names, so that two attention classes with the same
+parameters start from the same numbers under the same seed, in whatever order they register them.
+"""
+
+from torch import nn
+
+
+def initialize(model: nn.Module) -> None:
+    """Draw every parameter of `model` anew, from torch's global generator."""
+    embeddings = {
+        id(module.weight): module.padding_idx
+        for module in model.modules()
+        if isinstance(module, nn.Embedding)
+    }
+    for name, parameter in sorted(model.named_parameters()):
+        if id(parameter) in embeddings or name.endswith("positions.weight"):
+            nn.init.normal_(parameter, std=parameter.size(1) ** -0.5)
+            padding = embeddings.get(id(parameter))
+            if padding is not None:
+                nn.init.zeros_(parameter.data[padding])
+        elif parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)

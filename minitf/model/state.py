@@ -1,0 +1,45 @@
+"""What the decoder remembers between two tokens."""
+
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+
+class DecoderState:
+    """Each decoder layer's keys and values: of the target so far, and of the source.
+
+    The self-attention caches hold a row for each target row (N: sentences times beams); the
+    cross-attention caches hold one for each sentence (B), however many beams it has.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        from minitf.attention import KeyValueCache
+
+        self.self_attention = [KeyValueCache() for _ in range(num_layers)]
+        self.cross_attention = [KeyValueCache(static=True) for _ in range(num_layers)]
+
+    @property
+    def length(self) -> int:
+        """Target tokens seen so far."""
+        length: int = self.self_attention[0].length
+        return length
+
+    def layer(self, index: int) -> tuple[Any, Any]:
+        """The two caches of one layer."""
+        return self.self_attention[index], self.cross_attention[index]
+
+    def reorder(self, index: Int[Tensor, " rows"]) -> None:
+        """Keep these rows, in this order; for one row per sentence."""
+        self.reorder_targets(index)
+        self.reorder_sources(index)
+
+    def reorder_targets(self, index: Int[Tensor, " rows"]) -> None:
+        """Row i continues what row index[i] wrote: needed after each step of a beam search."""
+        for cache in self.self_attention:
+            cache.reorder(index)
+
+    def reorder_sources(self, index: Int[Tensor, " sentences"]) -> None:
+        """Keep these sentences: needed when finished ones leave."""
+        for cache in self.cross_attention:
+            cache.reorder(index)

@@ -1,0 +1,291 @@
+"""The encoder-decoder Transformer (Vaswani et al. 2017, "Attention Is All You Need").
+
+Shapes: B sentences, S source length, N target rows, T target length, E embed_dim, V vocabulary,
+H heads. Masks are torch's: True means "do not attend".
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from minitf.model.attention_maps import attention_maps
+from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
+from minitf.model.feedforward import ACTIVATIONS
+from minitf.model.initialization import initialize
+from minitf.model.layers import DecoderLayer, EncoderLayer
+from minitf.model.state import DecoderState
+
+ROTARY_BASE = 10_000.0
+"""Su et al. 2021, "RoFormer", section 3.3.3."""
+
+
+class Transformer(nn.Module):
+    """Encoder, decoder, embeddings and output projection.
+
+    Args:
+        vocab_size: V, shared by source and target.
+        embed_dim: E.
+        num_heads: H, of every attention.
+        num_encoder_layers: encoder layers.
+        num_decoder_layers: decoder layers.
+        feedforward_dim: the feed-forward networks' inner width.
+        norm: "pre" normalises each sub-layer's input, and the last layer's output; "post" each
+            residual's sum, as in the paper.
+        positions: "sinusoidal" or "learned" are added to the embeddings; "rotary" turns queries and
+            keys of the self-attentions.
+        activation: "relu", "gelu" or "swiglu" (which has half as many weights again).
+        tied_embeddings: "three_way": one matrix is source embedding, target embedding and output
+            projection; "two_way": target embedding and output projection share one; "untied".
+        dropout: on the embeddings and on every sub-layer's output.
+        attention_dropout: on the attention weights.
+        activation_dropout: after the feed-forward network's activation.
+        max_length: positions that "learned" has vectors for; the other kinds have no limit.
+        pad_id: the padding token's id.
+        attention: builds every attention, as `attention(embed_dim, num_heads, dropout=…,
+            batch_first=True)`; self-attentions also get `rotary_base=…` with positions="rotary".
+
+    Raises:
+        ValueError: for sizes, probabilities or names out of range, and for rotary positions with
+            an attention that does not take `rotary_base`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        embed_dim: int = 128,
+        num_heads: int = 4,
+        num_encoder_layers: int = 2,
+        num_decoder_layers: int = 2,
+        feedforward_dim: int = 512,
+        norm: str = "pre",
+        positions: str = "sinusoidal",
+        activation: str = "relu",
+        tied_embeddings: str = "three_way",
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        max_length: int = 512,
+        pad_id: int = 0,
+        attention: Callable[..., nn.Module] = nn.MultiheadAttention,
+    ) -> None:
+        super().__init__()
+        _check_sizes(
+            vocab_size=vocab_size,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            num_encoder_layers=num_encoder_layers,
+            num_decoder_layers=num_decoder_layers,
+            feedforward_dim=feedforward_dim,
+            max_length=max_length,
+        )
+        if embed_dim % num_heads:
+            raise ValueError(
+                f"model.embed_dim must be a multiple of model.num_heads, "
+                f"got embed_dim={embed_dim} and num_heads={num_heads}"
+            )
+        _check_probabilities(
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+        )
+        _check_choice("norm", norm, ("pre", "post"))
+        _check_choice("positions", positions, ("sinusoidal", "learned", "rotary"))
+        _check_choice("activation", activation, tuple(ACTIVATIONS))
+        _check_choice("tied_embeddings", tied_embeddings, ("three_way", "two_way", "untied"))
+        if not 0 <= pad_id < vocab_size:
+            raise ValueError(f"pad_id must be from 0 to vocab_size - 1, got {pad_id}")
+
+        def new_attention(**rotary: float) -> nn.Module:
+            return attention(
+                embed_dim, num_heads, dropout=attention_dropout, batch_first=True, **rotary
+            )
+
+        rotary = {}
+        if positions == "rotary":
+            _check_takes_rotary_base(attention)
+            rotary = {"rotary_base": ROTARY_BASE}
+        layer_options: dict[str, Any] = {
+            "activation": str(getattr(activation, "value", activation)),
+            "pre_norm": norm == "pre",
+            "dropout": dropout,
+            "activation_dropout": activation_dropout,
+        }
+        sizes = (embed_dim, feedforward_dim)
+
+        self.vocab_size = vocab_size
+        self.embed_dim = embed_dim
+        self.pad_id = pad_id
+        self.src_embedding = ScaledEmbedding(vocab_size, embed_dim, padding_idx=pad_id)
+        self.tgt_embedding = (
+            self.src_embedding
+            if tied_embeddings == "three_way"
+            else ScaledEmbedding(vocab_size, embed_dim, padding_idx=pad_id)
+        )
+        self.src_positions = _positions(positions, embed_dim, max_length)
+        self.tgt_positions = _positions(positions, embed_dim, max_length)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = _Stack(
+            [
+                EncoderLayer(*sizes, new_attention(**rotary), **layer_options)
+                for _ in range(num_encoder_layers)
+            ],
+            final_norm=nn.LayerNorm(embed_dim) if norm == "pre" else None,
+        )
+        self.decoder = _Stack(
+            [
+                DecoderLayer(*sizes, new_attention(**rotary), new_attention(), **layer_options)
+                for _ in range(num_decoder_layers)
+            ],
+            final_norm=nn.LayerNorm(embed_dim) if norm == "pre" else None,
+        )
+        self.output_projection = nn.Linear(embed_dim, vocab_size, bias=False)
+        if tied_embeddings != "untied":
+            self.output_projection.weight = self.tgt_embedding.weight
+        initialize(self)
+
+    def forward(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Logits of the token that follows each target position.
+
+        Args:
+            src: source tokens, EOS last, padded on the right.
+            tgt: target tokens, BOS first, padded on the right.
+        """
+        return self.project(self.hidden(src, tgt))
+
+    def hidden(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+        """What `project` turns into logits; for losses that never hold the logits whole."""
+        return self.decode(tgt, self.encode(src), self.src_padding_mask(src))
+
+    def src_padding_mask(self, src: Int[Tensor, "B S"]) -> Bool[Tensor, "B S"]:
+        """True at padding."""
+        return src == self.pad_id
+
+    def encode(self, src: Int[Tensor, "B S"]) -> Float[Tensor, "B S E"]:
+        """The encoder's output; what stands at padding has no meaning."""
+        x = self._embed(src, self.src_embedding, self.src_positions, start=0)
+        padding_mask = self.src_padding_mask(src)
+        for layer in self.encoder.layers:
+            x = layer(x, padding_mask)
+        return self.encoder.final(x)
+
+    def decode(
+        self,
+        tgt: Int[Tensor, "N T"],
+        memory: Float[Tensor, "B S E"],
+        src_padding_mask: Bool[Tensor, "B S"],
+        state: DecoderState | None = None,
+    ) -> Float[Tensor, "N T E"]:
+        """The decoder's output for target rows that may be several to a sentence.
+
+        The target needs no padding mask: padding stands on the right, so the causal mask already
+        keeps it from every real position, and what is computed at padding itself is never used.
+
+        Args:
+            tgt: N rows, a multiple of B; rows i·N/B … belong to sentence i. With a state only the
+                tokens that it has not seen.
+            memory: what `encode` gave.
+            src_padding_mask: True at the source's padding.
+            state: what `new_state` gave, one for each search; it is extended by `tgt`.
+        """
+        start = 0 if state is None else state.length
+        x = self._embed(tgt, self.tgt_embedding, self.tgt_positions, start)
+        causal_mask = None if state is not None else _causal_mask(tgt.size(1), tgt.device)
+        for index, layer in enumerate(self.decoder.layers):
+            caches = None if state is None else state.layer(index)
+            x = layer(x, memory, causal_mask, src_padding_mask, caches)
+        return self.decoder.final(x)
+
+    def project(self, hidden: Float[Tensor, "*rows E"]) -> Float[Tensor, "*rows V"]:
+        """Logits over the vocabulary."""
+        logits: Tensor = self.output_projection(hidden)
+        return logits
+
+    def new_state(self) -> DecoderState | None:
+        """An empty cache for `decode`, or None where an attention class has no `supports_cache`.
+
+        Without a state, `decode` takes the whole prefix each time and gives the same.
+        """
+        attentions = [layer.self_attn for layer in self.decoder.layers]
+        attentions += [layer.multihead_attn for layer in self.decoder.layers]
+        if not all(getattr(module, "supports_cache", False) for module in attentions):
+            return None
+        return DecoderState(len(self.decoder.layers))
+
+    @torch.no_grad()
+    def attention_maps(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> dict[str, Tensor]:
+        """Attention weights per layer and head, for looking at.
+
+        Returns:
+            "encoder" (L, B, H, S, S), "decoder" (L, B, H, T, T) and "cross" (L, B, H, T, S); each
+            row sums to one.
+        """
+        return attention_maps(self, src, tgt)
+
+    def _embed(
+        self, tokens: Tensor, embedding: nn.Module, positions: nn.Module | None, start: int
+    ) -> Tensor:
+        x: Tensor = embedding(tokens)
+        if positions is not None:
+            x = x + positions(start, tokens.size(1))
+        x = self.dropout(x)
+        return x
+
+
+class _Stack(nn.Module):
+    """Layers and what normalises the last one's output, named as in torch's own stacks."""
+
+    def __init__(self, layers: list[nn.Module], final_norm: nn.LayerNorm | None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = final_norm
+
+    def final(self, x: Tensor) -> Tensor:
+        if self.norm is not None:
+            x = self.norm(x)
+        return x
+
+
+def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
+    if kind == "sinusoidal":
+        return SinusoidalPositions(embed_dim)
+    if kind == "learned":
+        return LearnedPositions(embed_dim, max_length)
+    return None
+
+
+def _causal_mask(length: int, device: torch.device) -> Bool[Tensor, "T T"]:
+    return torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
+
+
+def _check_takes_rotary_base(attention: Callable[..., nn.Module]) -> None:
+    parameters = inspect.signature(attention).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if "rotary_base" not in parameters and not takes_any:
+        built = getattr(attention, "func", attention)  # a functools.partial names its class
+        name = f"{built.__module__}.{getattr(built, '__qualname__', built)}"
+        raise ValueError(
+            f"model.positions=rotary needs an attention that takes `rotary_base`; {name} does not: "
+            f"choose another model.positions or attention=custom"
+        )
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"model.{name} must be at least 1, got {size}")
+
+
+def _check_probabilities(**probabilities: float) -> None:
+    for name, probability in probabilities.items():
+        if not 0.0 <= probability < 1.0:
+            raise ValueError(f"model.{name} must be at least 0 and below 1, got {probability}")
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"model.{name} must be one of {', '.join(allowed)}, got {value!r}")
