@@ -1,1 +1,6 @@
+"""Greedy search, beam search and sampling over cached or recomputed attention."""
 
+from minitf.decoding.generate import generate
+from minitf.decoding.hypothesis import Hypothesis
+
+__all__ = ["Hypothesis", "generate"]

@@ -8,11 +8,11 @@ length, E embed_dim. Masks are torch's: True means "do not attend".
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from minitf.attention import KeyValueCache
 from minitf.model.feedforward import ACTIVATIONS, projections
 
 
@@ -119,14 +119,14 @@ class DecoderLayer(nn.Module):
         memory: Float[Tensor, "B S E"],
         causal_mask: Bool[Tensor, "T T"] | None,
         memory_padding_mask: Bool[Tensor, "B S"],
-        caches: tuple[Any, Any] | None = None,
+        caches: tuple[KeyValueCache, KeyValueCache] | None = None,
     ) -> Float[Tensor, "N T E"]:
         """One layer over whole prefixes, or, with caches, over their newest tokens.
 
         Args:
             x: the target's vectors; N is a multiple of B, a sentence's rows stand together.
             memory: the encoder's output.
-            causal_mask: True above the diagonal; None with caches, which know what came before.
+            causal_mask: True above the diagonal; None for an attention that needs none.
             memory_padding_mask: True at the source's padding.
             caches: this layer's self-attention and cross-attention caches.
         """
@@ -140,7 +140,9 @@ class DecoderLayer(nn.Module):
         x = self.norm3(x + self._feedforward(x))
         return x
 
-    def _self_attention(self, x: Tensor, causal_mask: Tensor | None, cache: Any) -> Tensor:
+    def _self_attention(
+        self, x: Tensor, causal_mask: Tensor | None, cache: KeyValueCache | None
+    ) -> Tensor:
         # torch's module takes no cache, so the argument is left out where there is none.
         cached = {} if cache is None else {"cache": cache}
         x, _ = self.self_attn(
@@ -150,7 +152,7 @@ class DecoderLayer(nn.Module):
         return x
 
     def _cross_attention(
-        self, x: Tensor, memory: Tensor, padding_mask: Tensor, cache: Any
+        self, x: Tensor, memory: Tensor, padding_mask: Tensor, cache: KeyValueCache | None
     ) -> Tensor:
         cached = {} if cache is None else {"cache": cache}
         rows, length, embed_dim = x.shape

@@ -1,9 +1,9 @@
 """What the decoder remembers between two tokens."""
 
-from typing import Any
-
 from jaxtyping import Int
 from torch import Tensor
+
+from minitf.attention import KeyValueCache
 
 
 class DecoderState:
@@ -14,18 +14,15 @@ class DecoderState:
     """
 
     def __init__(self, num_layers: int) -> None:
-        from minitf.attention import KeyValueCache
-
         self.self_attention = [KeyValueCache() for _ in range(num_layers)]
         self.cross_attention = [KeyValueCache(static=True) for _ in range(num_layers)]
 
     @property
     def length(self) -> int:
         """Target tokens seen so far."""
-        length: int = self.self_attention[0].length
-        return length
+        return self.self_attention[0].length
 
-    def layer(self, index: int) -> tuple[Any, Any]:
+    def layer(self, index: int) -> tuple[KeyValueCache, KeyValueCache]:
         """The two caches of one layer."""
         return self.self_attention[index], self.cross_attention[index]
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from minitf.attention import MultiHeadAttention
 from minitf.model.attention_maps import attention_maps
 from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
 from minitf.model.feedforward import ACTIVATIONS
@@ -71,7 +72,7 @@ class Transformer(nn.Module):
         activation_dropout: float = 0.0,
         max_length: int = 512,
         pad_id: int = 0,
-        attention: Callable[..., nn.Module] = nn.MultiheadAttention,
+        attention: Callable[..., nn.Module] = MultiHeadAttention,
     ) -> None:
         super().__init__()
         _check_sizes(
@@ -146,6 +147,10 @@ class Transformer(nn.Module):
         self.output_projection = nn.Linear(embed_dim, vocab_size, bias=False)
         if tied_embeddings != "untied":
             self.output_projection.weight = self.tgt_embedding.weight
+        # torch's module wants the mask beside is_causal=True, and so may others; ours does not.
+        self._needs_causal_mask = any(
+            getattr(layer.self_attn, "needs_causal_mask", True) for layer in self.decoder.layers
+        )
         initialize(self)
 
     def forward(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
@@ -194,7 +199,9 @@ class Transformer(nn.Module):
         """
         start = 0 if state is None else state.length
         x = self._embed(tgt, self.tgt_embedding, self.tgt_positions, start)
-        causal_mask = None if state is not None else _causal_mask(tgt.size(1), tgt.device)
+        causal_mask = None
+        if self._needs_causal_mask:
+            causal_mask = _causal_mask(tgt.size(1), tgt.device)
         for index, layer in enumerate(self.decoder.layers):
             caches = None if state is None else state.layer(index)
             x = layer(x, memory, causal_mask, src_padding_mask, caches)
@@ -215,6 +222,11 @@ class Transformer(nn.Module):
         if not all(getattr(module, "supports_cache", False) for module in attentions):
             return None
         return DecoderState(len(self.decoder.layers))
+
+    @property
+    def max_positions(self) -> int | None:
+        """The longest input that the model has positions for; None: no limit."""
+        return getattr(self.tgt_positions, "max_length", None)
 
     @torch.no_grad()
     def attention_maps(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> dict[str, Tensor]:

@@ -1,0 +1,52 @@
+"""Next-token logits of growing targets, with the model's cache where it has one.
+
+Shapes: B sentences, S source length, K rows per sentence (beams or samples), V vocabulary.
+"""
+
+import torch
+from torch import Tensor
+
+from minitf.model import Transformer
+
+
+class Stepper:
+    """One batch of sources, encoded once, and what the decoder remembers of their targets.
+
+    Args:
+        model: in evaluation mode.
+        src: (B, S), padded on the right.
+    """
+
+    def __init__(self, model: Transformer, src: Tensor) -> None:
+        self.model = model
+        self.memory = model.encode(src)
+        self.padding_mask = model.src_padding_mask(src)
+        self.state = model.new_state()
+
+    def next_logits(self, tokens: Tensor) -> Tensor:
+        """Logits of what follows each target.
+
+        Args:
+            tokens: (B·K, t) all targets so far, BOS first. Each call's are one longer than the
+                last one's; K stays the same.
+
+        Returns:
+            (B·K, V), at least in float32, free to be changed in place.
+        """
+        new = tokens if self.state is None else tokens[:, self.state.length :]
+        hidden = self.model.decode(new, self.memory, self.padding_mask, self.state)
+        logits = self.model.project(hidden[:, -1])
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def reorder_targets(self, index: Tensor) -> None:
+        """Row i goes on from what row index[i] holds; index is (B·K,)."""
+        if self.state is not None:
+            self.state.reorder_targets(index)
+
+    def keep_sentences(self, sentences: Tensor, rows: Tensor) -> None:
+        """Go on with these sentences and their target rows alone."""
+        self.memory = self.memory.index_select(0, sentences)
+        self.padding_mask = self.padding_mask.index_select(0, sentences)
+        if self.state is not None:
+            self.state.reorder_sources(sentences)
+            self.state.reorder_targets(rows)
