@@ -43,24 +43,21 @@ class KeyValueCache:
         if self._key is None or self._value is None:
             self._key, self._value, self.length = key, value, key.shape[2]
             return key, value
-        if key.shape[0] != self._key.shape[0]:
-            raise AttentionError(
-                f"the cache holds a batch of {self._key.shape[0]}, got {key.shape[0]}: "
-                "call reorder() when rows leave, or start a new cache"
-            )
+        self._check_batch(self._key.shape[0], key.shape[0])
         start, self.length = self.length, self.length + key.shape[2]
         self._key = _append(self._key, key, start)
         self._value = _append(self._value, value, start)
         return self._key[:, :, : self.length], self._value[:, :, : self.length]
 
-    def held(self) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
+    def held(self, batch_size: int) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
         """All keys and values, (B, H, length, D) each.
 
         Raises:
-            AttentionError: nothing is held yet.
+            AttentionError: the batch has another size than what is held, or nothing is held yet.
         """
         if self._key is None or self._value is None:
             raise AttentionError("the cache is empty: the first call needs key and value")
+        self._check_batch(self._key.shape[0], batch_size)
         return self._key[:, :, : self.length], self._value[:, :, : self.length]
 
     def reorder(self, index: Int[Tensor, " rows"]) -> None:
@@ -68,6 +65,14 @@ class KeyValueCache:
         if self._key is not None and self._value is not None:
             self._key = self._key.index_select(0, index)
             self._value = self._value.index_select(0, index)
+
+    @staticmethod
+    def _check_batch(held: int, got: int) -> None:
+        if held != got:
+            raise AttentionError(
+                f"the cache holds a batch of {held}, got {got}: call reorder() when rows leave, "
+                "or start a new cache"
+            )
 
 
 def _append(buffer: Tensor, new: Tensor, start: int) -> Tensor:

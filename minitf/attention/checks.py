@@ -28,46 +28,50 @@ def check_sizes(embed_dim: int, num_heads: int, dropout: float) -> None:
 
 def check_dimensions(
     query: Tensor,
-    key: Tensor | None,
-    value: Tensor | None,
+    key: Tensor,
+    value: Tensor,
     key_padding_mask: Tensor | None,
     attn_mask: Tensor | None,
+    num_heads: int,
 ) -> None:
     """Check that all inputs are batched (query 3-D) or all are not (query 2-D).
 
     Raises:
-        AttentionError: a tensor has another number of dimensions.
+        AttentionError: a tensor has another number of dimensions, or a 3-D mask of unbatched
+            inputs is not (H, T, S).
     """
-    if query.dim() not in (2, 3):
+    dims = query.dim()
+    if dims not in (2, 3):
         raise AttentionError(
-            "query should be unbatched 2D or batched 3D tensor but received "
-            f"{query.dim()}-D query tensor"
+            f"query should be unbatched 2D or batched 3D tensor but received {dims}-D query tensor"
         )
-    batched = query.dim() == 3
-    given = f"For {'batched' if batched else 'unbatched'} ({query.dim()}-D) `query`, expected"
-    if key is not None and value is not None and not key.dim() == value.dim() == query.dim():
+    given = f"For {'batched' if dims == 3 else 'unbatched'} ({dims}-D) `query`, expected"
+    if key.dim() != dims or value.dim() != dims:
         raise AttentionError(
-            f"{given} `key` and `value` to be {query.dim()}-D but found {key.dim()}-D and "
+            f"{given} `key` and `value` to be {dims}-D but found {key.dim()}-D and "
             f"{value.dim()}-D tensors respectively"
         )
-    if key_padding_mask is not None and key_padding_mask.dim() != query.dim() - 1:
+    if key_padding_mask is not None and key_padding_mask.dim() != dims - 1:
         raise AttentionError(
-            f"{given} `key_padding_mask` to be `None` or {query.dim() - 1}-D but found "
+            f"{given} `key_padding_mask` to be `None` or {dims - 1}-D but found "
             f"{key_padding_mask.dim()}-D tensor instead"
         )
-    if attn_mask is not None and attn_mask.dim() not in (2, 3, 4):
+    if attn_mask is None:
+        return
+    if attn_mask.dim() not in (2, 3, 4):
         raise AttentionError(
-            f"{given} `attn_mask` to be `None`, 2-D or 3-D (or 4-D) but found "
-            f"{attn_mask.dim()}-D tensor instead"
+            f"{given} `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D tensor "
+            "instead (4-D is taken too)"
+        )
+    expected = (num_heads, query.shape[0], key.shape[0])
+    if dims == 2 and attn_mask.dim() == 3 and attn_mask.shape != expected:
+        raise AttentionError(
+            f"Expected `attn_mask` shape to be {expected} but got {tuple(attn_mask.shape)}"
         )
 
 
-def check_sizes_match(
-    query: Tensor,
-    key: Tensor | None,
-    value: Tensor | None,
-    widths: tuple[int, int, int],
-    batch_dim: int,
+def check_shapes(
+    query: Tensor, key: Tensor, value: Tensor, widths: tuple[int, ...], batch_dim: int
 ) -> None:
     """Check the sizes of batched inputs.
 
@@ -86,18 +90,15 @@ def check_sizes_match(
         raise AttentionError(
             f"was expecting embedding dimension of {widths[0]}, but got {query.shape[-1]}"
         )
-    if key is None or value is None:
-        return
-    for name, tensor, width in (("key", key, widths[1]), ("value", value, widths[2])):
-        if tensor.shape[-1] != width:
-            raise AttentionError(
-                f"{name} must have {width} features (the constructor's "
-                f"{name[0]}dim), got {tensor.shape[-1]}"
-            )
     if key.shape[:2] != value.shape[:2]:
         raise AttentionError(
             f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's "
             f"{tuple(value.shape[:2])}"
+        )
+    if (key.shape[-1], value.shape[-1]) != widths[1:]:
+        raise AttentionError(
+            f"key and value must have kdim={widths[1]} and vdim={widths[2]} features, got "
+            f"{key.shape[-1]} and {value.shape[-1]}"
         )
     if key.shape[batch_dim] != query.shape[batch_dim]:
         raise AttentionError(

@@ -1,6 +1,6 @@
 """The steps of multi-head attention that are the same for every kernel, as pure functions.
 
-    x  --project_inputs-->  q, k, v  --split_heads-->  per head  --kernel-->  context  --merge_heads-->
+    inputs -> project_inputs -> split_heads -> (a kernel) -> merge_heads -> output projection
 
 Shape letters: B batch, T target (query) length, S source (key) length, E embed_dim, H heads,
 D = E / H head_dim. Activations are *sequence-first*, (T, B, E), or *batch-first*, (B, T, E); per
@@ -37,26 +37,41 @@ def project_inputs(
         q, k, v = F.linear(query, weight, bias).chunk(3, dim=-1)
         return q, k, v
     if key is value:
-        w_q, w_kv = weight.split([E, 2 * E])
-        b_q, b_kv = (None, None) if bias is None else bias.split([E, 2 * E])
+        w_q, w_kv = torch.split(weight, [E, 2 * E])
+        b_q, b_kv = (None, None) if bias is None else torch.split(bias, [E, 2 * E])
         k, v = F.linear(key, w_kv, b_kv).chunk(2, dim=-1)
         return F.linear(query, w_q, b_q), k, v
     w_q, w_k, w_v = weight.chunk(3)
-    return project_separately(query, key, value, w_q, w_k, w_v, bias)
+    return project_separately(query, key, value, (w_q, w_k, w_v), bias)
 
 
 def project_separately(
     query: Float[Tensor, "*rows E"],
     key: Float[Tensor, "*key_rows kdim"],
     value: Float[Tensor, "*key_rows vdim"],
-    w_q: Float[Tensor, "E E"],
-    w_k: Float[Tensor, "E kdim"],
-    w_v: Float[Tensor, "E vdim"],
+    weights: tuple[Tensor, Tensor, Tensor],
     bias: Float[Tensor, " three_E"] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Project with three matrices, as inputs of different widths (kdim, vdim) need."""
+    """Project with three matrices, (E, E), (E, kdim) and (E, vdim)."""
+    w_q, w_k, w_v = weights
     b_q, b_k, b_v = (None, None, None) if bias is None else bias.chunk(3)
     return F.linear(query, w_q, b_q), F.linear(key, w_k, b_k), F.linear(value, w_v, b_v)
+
+
+def project_query(
+    query: Float[Tensor, "*rows E"],
+    weight: Float[Tensor, "E_or_three_E E"],
+    bias: Float[Tensor, " three_E"] | None,
+) -> Float[Tensor, "*rows E"]:
+    """Project the query alone, where keys and values are in a cache.
+
+    Args:
+        query: any leading dimensions.
+        weight: W_q alone or packed.
+        bias: packed.
+    """
+    E = query.shape[-1]
+    return F.linear(query, weight[:E], None if bias is None else bias[:E])
 
 
 def split_heads(
@@ -69,14 +84,23 @@ def split_heads(
         num_heads: H.
         batch_first: whether the batch is x's first dimension.
     """
-    x = x.unflatten(-1, (num_heads, -1))  # (…, E) -> (…, H, D)
-    return x.permute(0, 2, 1, 3) if batch_first else x.permute(1, 2, 0, 3)
+    rows, columns, E = x.shape
+    D = E // num_heads
+    if batch_first:
+        return x.view(rows, columns, num_heads, D).permute(0, 2, 1, 3)
+    if x.is_contiguous():
+        # By way of (T, B·H, D), as torch goes: so the gradient comes back contiguous, and the
+        # bias's gradient, a sum in memory order, is torch's to the last bit.
+        x = x.view(rows, columns * num_heads, D).transpose(0, 1)
+        return x.view(columns, num_heads, rows, D)
+    # A slice of a packed projection; the packing makes the gradient contiguous.
+    return x.view(rows, columns, num_heads, D).permute(1, 2, 0, 3)
 
 
 def merge_heads(
     context: Float[Tensor, "B H T D"], batch_first: bool
 ) -> Float[Tensor, "rows columns E"]:
-    """Undo split_heads: concatenate the heads' results, (B, T, E) if batch_first, else (T, B, E)."""
+    """Concatenate the heads' results: (B, T, E) if batch_first, else (T, B, E)."""
     context = context.permute(0, 2, 1, 3) if batch_first else context.permute(2, 0, 1, 3)
     return context.flatten(-2)  # (…, H, D) -> (…, E)
 

@@ -8,6 +8,7 @@ else 0, added to the scores before the softmax, so that exp(-inf) = 0 gives the 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -52,23 +53,26 @@ def build_mask(
     Raises:
         AttentionError: a mask's shape or dtype does not fit.
     """
-    T, S = shape[2:]
+    H, T, S = shape[1:]
     mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
-    alone = key_padding_mask is None and num_extra_keys == 0  # nothing else to add to attn_mask
+    padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
+    alone = padding is None and num_extra_keys == 0  # then attn_mask or is_causal is all there is
     if is_causal and mask is None and (T > 1 or offset == 0):
         if alone and offset == 0:
             return AttentionMask(None, True, None)
         mask = causal_mask(T, S, query.dtype, query.device, offset)[None, None]
     elif is_causal and attn_mask is not None and alone and _is_causal_mask(attn_mask, T, S):
         return AttentionMask(None, True, None)
-    if key_padding_mask is not None:
-        padding = _padding_mask_4d(key_padding_mask, shape, query)
+    if num_extra_keys:
+        mask = None if mask is None else F.pad(mask, (0, num_extra_keys))
+        padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
+    if padding is not None:
+        if padding.requires_grad or (mask is not None and mask.requires_grad):
+            padding = padding.expand(-1, H, -1, -1)  # so a mask's gradient is summed as torch does
         mask = padding if mask is None else mask + padding
     if mask is None:
         return AttentionMask(None, False, None)
-    if num_extra_keys:
-        return AttentionMask(torch.nn.functional.pad(mask, (0, num_extra_keys)), False, None)
-    return _open_dead_rows(mask)
+    return AttentionMask(mask, False, None) if num_extra_keys else _open_dead_rows(mask)
 
 
 def causal_mask(
@@ -103,12 +107,11 @@ def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor)
     if mask.dim() == 2 and mask.shape == (T, S):
         return mask[None, None]
     if mask.dim() == 3 and mask.shape == (B * H, T, S):
-        return mask.unflatten(0, (B, H))
+        return mask.reshape(shape)
     if mask.dim() == 3 and mask.shape == (B, T, S):
         return mask[:, None]
-    if mask.dim() == 4 and mask.shape[0] in (1, B) and mask.shape[1] in (1, H):
-        if mask.shape[2:] == (T, S):
-            return mask
+    if mask.dim() == 4 and mask.shape[0] in (1, B) and mask.shape[1:] in ((1, T, S), (H, T, S)):
+        return mask
     allowed = {
         2: f"({T}, {S})",
         3: f"({B * H}, {T}, {S}) or ({B}, {T}, {S})",

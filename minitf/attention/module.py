@@ -1,22 +1,21 @@
 """The module: torch.nn.MultiheadAttention's interface over this room's functions."""
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minitf.attention.cache import KeyValueCache
-from minitf.attention.checks import check_dimensions, check_sizes, check_sizes_match
+from minitf.attention.checks import check_dimensions, check_shapes, check_sizes
 from minitf.attention.errors import AttentionError
 from minitf.attention.functional import (
     append_key,
     merge_heads,
     project_inputs,
+    project_query,
     project_separately,
     split_heads,
 )
 from minitf.attention.kernels import BIT_IDENTICAL, KERNELS, check_kernel, choose_kernel
+from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries
 from minitf.attention.nested import nested_forward
 from minitf.attention.rotary import rotate
@@ -59,7 +58,10 @@ class MultiHeadAttention(nn.Module):
     """is_causal=True needs no attn_mask beside it."""
     __constants__ = ["batch_first"]  # noqa: RUF012 - as torch's module has it
 
-    in_proj_weight: Tensor | None
+    in_proj_weight: Tensor | None  # packed; else None and three of their own
+    q_proj_weight: Tensor
+    k_proj_weight: Tensor
+    v_proj_weight: Tensor
     in_proj_bias: Tensor | None
     bias_k: Tensor | None
     bias_v: Tensor | None
@@ -176,28 +178,25 @@ class MultiHeadAttention(nn.Module):
                 need_weights=need_weights, average_attn_weights=average_attn_weights,
                 is_causal=is_causal, cache=cache,
             )  # fmt: skip
-        if cache is not None and cache.is_full:
-            key = value = None
+        held = cache is not None and cache.is_full
+        if held:
+            key = value = query  # stand-ins: their projections are in the cache
         elif key is None or value is None:
             raise AttentionError("key and value may be None only with a filled static cache")
-        check_dimensions(query, key, value, key_padding_mask, attn_mask)
+        check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
         kernel = choose_kernel(self.kernel, need_weights)
+        layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
+        query, key, value = layout.enter(query, key, value)
+        widths = (self.embed_dim, *(2 * (self.embed_dim,) if held else (self.kdim, self.vdim)))
+        check_shapes(query, key, value, widths, layout.batch_dim)
+        if layout.unbatched and key_padding_mask is not None:
+            key_padding_mask = key_padding_mask[None]
 
-        # The layout to compute in: as given, but sequence-first where torch's bits are wanted (a
-        # sum's order decides its last bit), and with a batch of one where there is none.
-        unbatched = query.dim() == 2
-        batch_first = self.batch_first and not unbatched and kernel not in BIT_IDENTICAL
-        if unbatched:
-            query, key, value = _map_once(lambda x: x.unsqueeze(1), query, key, value)
-            key_padding_mask = None if key_padding_mask is None else key_padding_mask[None]
-        elif self.batch_first and not batch_first:
-            query, key, value = _map_once(lambda x: x.transpose(0, 1), query, key, value)
-        check_sizes_match(
-            query, key, value, (self.embed_dim, self.kdim, self.vdim), 0 if batch_first else 1
-        )
-
+        # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
-        q, k, v = self._heads(query, key, value, cache, batch_first)
+        q, k, v = self._project(query, key, value, cache, layout.batch_first)
+
+        # 3. Mask: what no head may look at.
         mask = build_mask(
             attn_mask,
             key_padding_mask,
@@ -212,54 +211,53 @@ class MultiHeadAttention(nn.Module):
         if self.add_zero_attn:
             k, v = append_key(k, None), append_key(v, None)
 
+        # 4. Attend, per head.
         context, weights = KERNELS[kernel](
-            q, k, v, mask.additive,
+            q,
+            k,
+            v,
+            mask.additive,
             is_causal=mask.is_causal,
             dropout=self.dropout if self.training else 0.0,
             need_weights=need_weights,
-        )  # fmt: skip
+        )
         dead = mask.dead_rows
         if dead is not None:
             context = context.masked_fill(dead, 0.0)
             weights = None if weights is None else weights.masked_fill(dead, 0.0)
 
-        output: Tensor = self.out_proj(merge_heads(context, batch_first))
+        # 5. Concatenate the heads, and 6. project once more.
+        output: Tensor = self.out_proj(merge_heads(context, layout.batch_first))
         if dead is not None:
-            output = output.masked_fill(dead_queries(dead, batch_first), 0.0)
-        if unbatched:
-            output = output.squeeze(1)
-        elif self.batch_first and not batch_first:
-            output = output.transpose(0, 1)
+            output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
         if weights is not None:
             weights = weights.mean(dim=1) if average_attn_weights else weights
-            weights = weights.squeeze(0) if unbatched else weights
-        return output, weights
+            weights = weights.squeeze(0) if layout.unbatched else weights
+        return layout.leave(output), weights
 
-    def _heads(
+    def _project(
         self,
         query: Tensor,
-        key: Tensor | None,
-        value: Tensor | None,
+        key: Tensor,
+        value: Tensor,
         cache: KeyValueCache | None,
         batch_first: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
-        E, H = self.embed_dim, self.num_heads
-        bias = self.in_proj_bias
-        if key is None or value is None:
-            assert cache is not None
-            w_q = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight[:E]
-            q = F.linear(query, w_q, None if bias is None else bias[:E])
-            return split_heads(q, H, batch_first), *cache.held()
+        H = self.num_heads
+        if cache is not None and cache.is_full:
+            weight = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
+            q = project_query(query, weight, self.in_proj_bias)
+            return split_heads(q, H, batch_first), *cache.held(query.shape[0 if batch_first else 1])
         if self.in_proj_weight is not None:
-            q, k, v = project_inputs(query, key, value, self.in_proj_weight, bias)
+            projected = project_inputs(query, key, value, self.in_proj_weight, self.in_proj_bias)
         else:
-            w_q, w_k, w_v = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-            q, k, v = project_separately(query, key, value, w_q, w_k, w_v, bias)
-        q, k, v = (split_heads(x, H, batch_first) for x in (q, k, v))
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            projected = project_separately(query, key, value, weights, self.in_proj_bias)
+        q, k, v = (split_heads(x, H, batch_first) for x in projected)
         if self.rotary_base is not None:
-            offset = 0 if cache is None else cache.length
-            q, k = rotate(q, self.rotary_base, offset), rotate(k, self.rotary_base, offset)
+            start = 0 if cache is None else cache.length
+            q, k = rotate(q, self.rotary_base, start), rotate(k, self.rotary_base, start)
         if cache is not None:
             k, v = cache.update(k, v)
         return q, k, v
@@ -292,14 +290,3 @@ class MultiHeadAttention(nn.Module):
             f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}, "
             f"batch_first={self.batch_first}, kernel={self.kernel!r}"
         )
-
-
-def _map_once(
-    function: Callable[[Tensor], Tensor], *tensors: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    """Apply a function so that inputs which are one object stay one object."""
-    done: dict[int, Tensor] = {}
-    for x in tensors:
-        if x is not None and id(x) not in done:
-            done[id(x)] = function(x)
-    return tuple(None if x is None else done[id(x)] for x in tensors)

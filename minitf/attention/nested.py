@@ -35,6 +35,11 @@ def nested_forward(
         AttentionError: inputs that are not nested, a mask or cache beside nested inputs, or
             batch_first=False.
     """
+    if query.dim() != 3:
+        raise AttentionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D query "
+            "tensor"
+        )
     if key is None or value is None or not (key.is_nested and value.is_nested):
         raise AttentionError("with a nested query, key and value must be nested tensors too")
     if key_padding_mask is not None or attn_mask is not None or cache is not None:
@@ -56,6 +61,8 @@ def nested_forward(
     )
     rows = [row[:length] for row, length in zip(output, target_lengths, strict=True)]
     if weights is not None:
-        for row, length in zip(weights, target_lengths, strict=True):
-            row[..., length:, :] = 0.0
+        steps = torch.arange(weights.shape[-2], device=weights.device)
+        padding = steps >= torch.tensor(target_lengths, device=weights.device)[:, None]  # (B, T)
+        padding = padding[:, :, None] if weights.dim() == 3 else padding[:, None, :, None]
+        weights = weights.masked_fill(padding, 0.0)
     return torch.nested.as_nested_tensor(rows, layout=query.layout), weights

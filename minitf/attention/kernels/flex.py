@@ -1,5 +1,7 @@
 """`flex`: torch's FlexAttention, a kernel compiled for the mask at hand."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,6 +36,7 @@ def flex_attention(
             "use kernel='fused' or 'fast'"
         )
     T, S = q.shape[2], k.shape[2]
+    score_mod: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
     if is_causal:
 
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -45,6 +48,4 @@ def flex_attention(
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
             return score + full[b, h, i, j]
 
-    else:
-        score_mod = None
     return torch_flex_attention(q, k, v, score_mod=score_mod), None

@@ -42,8 +42,7 @@ def math_attention(
         weights = F.dropout(weights, dropout)
     context = torch.bmm(weights, v)
 
-    context = context.unflatten(0, (B, H))
-    return context, weights.unflatten(0, (B, H)) if need_weights else None
+    return context.view(B, H, T, D), weights.view(B, H, T, S) if need_weights else None
 
 
 def _per_head(mask: Float[Tensor, "b h t S"], B: int, H: int) -> Float[Tensor, "BH t S"]:
