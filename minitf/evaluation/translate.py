@@ -19,11 +19,11 @@ class ScoredText:
     token_ids: list[int]
     """Without BOS and EOS."""
     log_prob: float
-    """The model's log-probability of the tokens, in nats, EOS counted where it was reached."""
+    """The model's log-probability of the tokens and EOS, in nats."""
     score: float
     """What hypotheses were ranked by: the log-probability after the length penalty."""
     finished: bool
-    """Whether EOS was reached before the maximum length."""
+    """False where the maximum length cut the sentence off."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def translate_texts(
     device: torch.device | str | None = None,
     *,
     max_source_tokens: int | None = None,
+    prefixes: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Translation]:
     """Translate texts; result i belongs to text i.
@@ -64,6 +65,7 @@ def translate_texts(
         decoding: How to choose tokens; None: greedy.
         device: Where to run; None: where the model is.
         max_source_tokens: Cut sources after this many tokens; None: leave them whole.
+        prefixes: What each translation must begin with.
         progress: Called after each batch with the number of sentences it held.
 
     Returns:
@@ -72,6 +74,7 @@ def translate_texts(
     decoding = decoding or DecodingConfig()
     device = next(model.parameters()).device if device is None else torch.device(device)
     sources = [ids[:max_source_tokens] for ids in tokenizer.encode_batch(list(texts))]
+    forced = tokenizer.encode_batch(list(prefixes)) if prefixes is not None else None
     results: list[Translation | None] = [None] * len(texts)
     empty = [i for i, ids in enumerate(sources) if not ids]
     for i in empty:
@@ -83,11 +86,10 @@ def translate_texts(
     model.eval()
     try:
         for rows in length_batches([len(ids) + 1 for ids in sources], decoding):
-            for i, hypotheses in zip(
-                rows,
-                _decode(model, tokenizer, [sources[i] for i in rows], decoding, device),
-                strict=True,
-            ):
+            batch = [sources[i] for i in rows]
+            prefix = [forced[i] for i in rows] if forced is not None else None
+            decoded = _decode(model, tokenizer, batch, prefix, decoding, device)
+            for i, hypotheses in zip(rows, decoded, strict=True):
                 results[i] = Translation(texts[i], sources[i], hypotheses)
             if progress:
                 progress(len(rows))
@@ -118,6 +120,7 @@ def _decode(
     model: Transformer,
     tokenizer: TextTokenizer,
     sources: Sequence[list[int]],
+    prefix: Sequence[list[int]] | None,
     decoding: DecodingConfig,
     device: torch.device,
 ) -> list[list[ScoredText]]:
@@ -129,6 +132,7 @@ def _decode(
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
         config=decoding,
+        prefix=prefix,
     )
     flat = [hypothesis for hypotheses in found for hypothesis in hypotheses]
     texts = iter(tokenizer.decode_batch([list(h.tokens) for h in flat]))

@@ -1,0 +1,168 @@
+"""From configuration to model: which class attends, and the Transformer around it."""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from torch import nn
+
+from minitf.attention import MultiHeadAttention
+from minitf.config.errors import UserError
+from minitf.config.schema import ModelConfig
+from minitf.model import Transformer
+
+ATTENTIONS = {
+    "custom": "minitf.attention.MultiHeadAttention",
+    "torch": "torch.nn.MultiheadAttention",
+}
+"""The short names, as in `attention=torch`; any other class is named by its import path."""
+
+AttentionChoice = str | Mapping[str, Any] | Callable[..., nn.Module]
+"""A short name, an import path, a mapping with `_target_` and options, or the class itself."""
+
+_OWN = ("minitf.", "torch.nn.")
+_GIVEN_BY_THE_MODEL = {
+    "embed_dim": "use model.embed_dim",
+    "num_heads": "use model.num_heads",
+    "dropout": "use model.attention_dropout",
+    "batch_first": "the model works batch first",
+    "rotary_base": "use model.positions=rotary",
+}
+
+
+def build_model(
+    config: ModelConfig, attention: AttentionChoice, vocab_size: int, pad_id: int
+) -> Transformer:
+    """The Transformer of a configuration, newly initialised.
+
+    Args:
+        config: The model's options.
+        attention: Which class attends, and its options; see `attention_factory`.
+        vocab_size: V, shared by source and target.
+        pad_id: The padding token's id.
+
+    Raises:
+        UserError: An option is out of range, or the attention does not fit.
+    """
+    options = {field.name: getattr(config, field.name) for field in dataclasses.fields(ModelConfig)}
+    plain = {k: v.value if isinstance(v, Enum) else v for k, v in options.items()}
+    factory = attention_factory(attention)
+    try:
+        return Transformer(vocab_size, **plain, pad_id=pad_id, attention=factory)
+    except UserError:
+        raise
+    except ValueError as error:  # the model room knows no UserError
+        raise UserError(str(error)) from error
+
+
+def attention_factory(attention: AttentionChoice) -> Callable[..., nn.Module]:
+    """What builds each attention of a model.
+
+    An option that the class does not take is left out where it has the custom module's default
+    (`kernel=auto` beside torch's class), and refused where it has another value.
+
+    Args:
+        attention: `custom`, `torch`, an import path, a mapping with `_target_` and the
+            constructor's further options, or the class itself. An empty mapping is `custom`.
+
+    Returns:
+        A class, or a class with options bound, to be called as torch's constructor is.
+
+    Raises:
+        UserError: The path leads nowhere, or to no class, or an option is unknown to the class.
+    """
+    if callable(attention):
+        return attention
+    options: dict[str, Any] = (
+        {"_target_": attention} if isinstance(attention, str) else dict(attention)
+    )
+    target = str(options.pop("_target_", "custom"))
+    options.pop("_partial_", None)
+    build = import_class(ATTENTIONS.get(target, target))
+    bound = _fitting_options(target, build, options)
+    return functools.partial(build, **bound) if bound else build
+
+
+def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """`attention_factory` for a configuration that came out of a file.
+
+    A file must not decide what code runs: this project's and torch's own attention classes are
+    built, any other has to be named anew by the user.
+
+    Raises:
+        UserError: The stored class is neither minitf's nor torch's.
+    """
+    target = str(attention.get("_target_", ATTENTIONS["custom"]))
+    if not target.startswith(_OWN):
+        raise UserError(
+            f"the run was trained with attention {target}, and a class that a file names is not "
+            f"imported: name it yourself with attention={target}"
+        )
+    factory = attention_factory(attention)
+    build = getattr(factory, "func", factory)
+    if not (inspect.isclass(build) and issubclass(build, nn.Module)):
+        raise UserError(f"the run's attention {target!r} is no attention class: edit config.yaml")
+    return factory
+
+
+def import_class(path: str) -> Callable[..., nn.Module]:
+    """The class at `package.module.Class`.
+
+    Raises:
+        UserError: in one line, the cause and the names that are near.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise UserError(
+            f"attention={path}: there is {', '.join(ATTENTIONS)}, or a class's import path "
+            f"as in package.module.Class{_near(path, ATTENTIONS)}"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the user's module may raise anything while it is imported
+        cause = " ".join(str(error).split()) or "no message"
+        raise UserError(
+            f"attention={path}: cannot import {module_name} ({type(error).__name__}: {cause}); "
+            f"give package.module.Class, from a directory on PYTHONPATH"
+        ) from error
+    found = getattr(module, name, None)
+    if found is None:
+        there = [n for n, value in vars(module).items() if inspect.isclass(value)]
+        raise UserError(f"attention={path}: {module_name} has no {name!r}{_near(name, there)}")
+    if not callable(found):
+        raise UserError(
+            f"attention={path}: must be a class, but it is of type {type(found).__name__}"
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _fitting_options(
+    target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    parameters = inspect.signature(build).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(options)
+    custom = inspect.signature(MultiHeadAttention).parameters
+    fitting = {}
+    for name, value in options.items():
+        if name in _GIVEN_BY_THE_MODEL:
+            raise UserError(f"attention.{name} cannot be set: {_GIVEN_BY_THE_MODEL[name]}")
+        if name in parameters:
+            fitting[name] = value
+        elif name not in custom or value != custom[name].default:
+            known = [n for n in parameters if n not in _GIVEN_BY_THE_MODEL]
+            raise UserError(
+                f"attention.{name}={value}: {target} takes no such option"
+                f"{_near(name, known) or '; leave it out'}"
+            )
+    return fitting
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,130 @@
+"""A configuration becomes the model it describes; a wrong one is answered in one line."""
+
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from minitf.attention import MultiHeadAttention
+from minitf.config.errors import UserError
+from minitf.config.schema import ModelConfig, Norm, Positions
+from minitf.evaluation.build import attention_factory, build_model, stored_attention
+
+TINY = ModelConfig(embed_dim=12, num_heads=3, feedforward_dim=20, num_encoder_layers=1)
+
+
+def test_custom_is_the_default():
+    assert attention_factory({}) is MultiHeadAttention
+    assert attention_factory("custom") is MultiHeadAttention
+    assert attention_factory("torch") is nn.MultiheadAttention
+
+
+def test_options_reach_the_class():
+    factory = attention_factory(
+        {"_target_": "minitf.attention.MultiHeadAttention", "kernel": "math"}
+    )
+    assert factory(6, 2).kernel == "math"
+
+
+def test_an_option_at_the_custom_default_is_dropped_for_a_class_without_it():
+    config = {"_target_": "torch.nn.MultiheadAttention", "kernel": "auto"}
+    assert isinstance(attention_factory(config)(6, 2), nn.MultiheadAttention)
+
+
+def test_the_model_is_built_as_configured():
+    config = ModelConfig(
+        embed_dim=12,
+        num_heads=3,
+        feedforward_dim=20,
+        num_encoder_layers=2,
+        num_decoder_layers=1,
+        norm=Norm.post,
+        positions=Positions.learned,
+        max_length=17,
+    )
+    model = build_model(config, "torch", 31, pad_id=0)
+    assert len(model.encoder.layers) == 2
+    assert len(model.decoder.layers) == 1
+    assert model.encoder.norm is None
+    assert model.src_positions.weight.shape == (17, 12)
+    assert isinstance(model.encoder.layers[0].self_attn, nn.MultiheadAttention)
+    assert model(torch.tensor([[4, 2]]), torch.tensor([[1, 5, 6]])).shape == (1, 3, 31)
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        ("tourch", "did you mean torch"),
+        ("torch.nn.MultiHeadAttention", "did you mean MultiheadAttention"),
+        ("no_such_package.Attention", "cannot import no_such_package.*No module named"),
+        ("torch.nn.functional", "must be a class, but it is of type module"),
+        (
+            {"_target_": "torch", "kernel": "math"},
+            "attention.kernel=math: torch takes no such option",
+        ),
+        ({"_target_": "custom", "kernal": "math"}, "did you mean kernel"),
+        ({"_target_": "custom", "dropout": 0.1}, "use model.attention_dropout"),
+        ({"_target_": "custom", "kernel": "magic"}, "magic"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(attention, message):
+    with pytest.raises(UserError, match=message) as caught:
+        build_model(TINY, attention, 31, pad_id=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_option_out_of_range_is_a_user_error():
+    with pytest.raises(UserError, match="embed_dim"):
+        build_model(ModelConfig(embed_dim=13, num_heads=3), "custom", 31, pad_id=0)
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    def write(body: str) -> str:
+        name = f"user_attention_{len(list(tmp_path.iterdir()))}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(body))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    return write
+
+
+def test_a_users_class_is_built_with_its_own_options(user_module):
+    name = user_module(
+        """
+        from torch import nn
+        class Mine(nn.MultiheadAttention):
+            def __init__(self, embed_dim, num_heads, *, sharpness=1.0, **options):
+                super().__init__(embed_dim, num_heads, **options)
+                self.sharpness = sharpness
+        """
+    )
+    model = build_model(TINY, {"_target_": f"{name}.Mine", "sharpness": 2.5}, 31, pad_id=0)
+    assert model.encoder.layers[0].self_attn.sharpness == 2.5
+
+
+def test_an_error_inside_a_users_module_is_shown(user_module):
+    name = user_module("raise RuntimeError('out of\\ncheese')")
+    with pytest.raises(UserError, match="RuntimeError: out of cheese"):
+        attention_factory(f"{name}.Mine")
+
+
+def test_a_stored_config_runs_no_foreign_code(user_module):
+    name = user_module("import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()")
+    with pytest.raises(UserError, match=f"name it yourself with attention={name}.Mine"):
+        stored_attention({"_target_": f"{name}.Mine"})
+    assert name not in sys.modules
+
+
+@pytest.mark.parametrize("target", ["torch.nn.init.zeros_", "torch.nn.functional.relu"])
+def test_a_stored_config_calls_no_function(target):
+    with pytest.raises(UserError, match="no attention class"):
+        stored_attention({"_target_": target})
+
+
+def test_a_stored_config_of_our_own_is_built():
+    assert stored_attention({}) is MultiHeadAttention
+    assert stored_attention({"_target_": "torch.nn.MultiheadAttention"}) is nn.MultiheadAttention
