@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM end a run between two updates, with a checkpoint that resumes exactly."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
+    """A signal ended the training after its checkpoint was saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class Interruption(Callback):
+    """Stops at the end of the update during which a signal came.
+
+    Lightning ends a KeyboardInterrupt wherever the program stands; the batch that was half done
+    would be lost on resume. Here the update is finished, `save` is called, and `Interrupted` ends
+    the run. A second Ctrl-C ends it at once.
+
+    Args:
+        save: writes the checkpoint.
+    """
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+        self._updates = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over from Lightning, which set its handlers before."""
+        self._updates = trainer.global_step
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._previous[signum] = signal.signal(signum, self._receive)
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            self._restore()
+            raise KeyboardInterrupt
+        self._signal = signum
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after a whole update: half an accumulation window cannot be resumed."""
+        whole = trainer.global_step > self._updates
+        self._updates = trainer.global_step
+        if self._signal is not None and whole:
+            self._save()
+            raise Interrupted(self._signal)
+
+    def _restore(self) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous.clear()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self._restore()

@@ -1,0 +1,203 @@
+"""The LightningModule: one update of the Transformer, and its validation."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from minitf.batching import Batch
+from minitf.config import UserError
+from minitf.config.schema import DecodingConfig, TrainConfig
+from minitf.evaluation.metrics import bleu
+from minitf.evaluation.translate import translate_texts
+from minitf.model import Transformer
+from minitf.model.loss import LossSums, label_smoothed_cross_entropy
+from minitf.tokenizer import TextTokenizer
+from minitf.training.optimizer import build_optimizer, build_schedule, gradients
+
+
+class TranslationModule(LightningModule):
+    """Trains a model on cross-entropy per target token.
+
+    The gradient of an update is that of the loss summed over all its target tokens, divided by
+    their number, however they fall into micro-batches and onto devices.
+
+    Args:
+        config: optimiser, schedule, objective and evaluation are read.
+        model: what is trained.
+        tokenizer: turns validation's output into text.
+        val_pairs: sources and references translated at each validation; may be empty.
+        stored: plain containers that every checkpoint carries (configuration, fingerprints).
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: Transformer,
+        tokenizer: TextTokenizer,
+        val_pairs: tuple[list[str], list[str]] = ([], []),
+        stored: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._config = config
+        self.tokenizer = tokenizer
+        self._val_pairs = val_pairs
+        self._stored = stored or {}
+        self._hidden = torch.compile(model.hidden) if config.compile else model.hidden
+        self._window_tokens = 0
+        self._totals: list[Tensor] = []
+        self._total_tokens = 0
+        self._grad_norm: Tensor | None = None
+        self._val_sums: list[Tensor] = []
+        self._val_tokens = 0
+        if config.objective.r_drop < 0:
+            raise UserError(f"objective.r_drop must be at least 0; got {config.objective.r_drop}")
+
+    # One update -----------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The objective on a batch: a sum over target tokens, divided as `_divisor` says."""
+        sums = self._objective(batch)
+        self._totals.append(torch.stack((sums.loss.detach(), sums.nll)))
+        self._total_tokens += batch.num_target_tokens
+        self._window_tokens += batch.num_target_tokens
+        return sums.loss / self._divisor(batch)
+
+    def _objective(self, batch: Batch) -> LossSums:
+        weight = self._config.objective.r_drop
+        if weight == 0:
+            return self._cross_entropy(self._logits(batch.src, batch.tgt_in), batch.tgt_out)
+        # R-Drop (Liang et al. 2021, equation 4): the batch twice, under two dropout masks.
+        logits = self._logits(batch.src.repeat(2, 1), batch.tgt_in.repeat(2, 1))
+        sums = self._cross_entropy(logits, batch.tgt_out.repeat(2, 1))
+        first, second = F.log_softmax(logits.float(), dim=-1).chunk(2)  # (B, T, V) each
+        both_ways = (first.exp() - second.exp()) * (first - second)  # KL(p|q) + KL(q|p)
+        padding = (batch.tgt_out == self.model.pad_id).unsqueeze(-1)
+        divergence = both_ways.masked_fill(padding, 0.0).sum() / 2
+        # Halved, so that a loss per token stays comparable to one forward's.
+        return LossSums(sums.loss / 2 + weight * divergence / 2, sums.nll / 2)
+
+    def _logits(self, src: Tensor, tgt: Tensor) -> Tensor:
+        return self.model.project(self._hidden(src, tgt))
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossSums:
+        return label_smoothed_cross_entropy(
+            logits,
+            target,
+            label_smoothing=self._config.objective.label_smoothing,
+            pad_id=self.model.pad_id,
+        )
+
+    @property
+    def _several_parts(self) -> bool:
+        """Whether an update's tokens come in several micro-batches or from several devices."""
+        return self.trainer.accumulate_grad_batches > 1 or self.trainer.world_size > 1
+
+    def _divisor(self, batch: Batch) -> float:
+        """The batch's tokens; a constant of that size where other parts add to the update."""
+        if not self._several_parts:
+            return float(batch.num_target_tokens)
+        return (self._config.batching.tokens or 4_096) / 2
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide by the number of tokens that went into this update, on all devices together.
+
+        Lightning has divided by the number of micro-batches and averaged over the devices.
+        """
+        tokens, self._window_tokens = self._window_tokens, 0
+        if not self._several_parts:
+            return
+        trainer = self.trainer
+        if trainer.world_size > 1:
+            total = torch.tensor(tokens, device=self.device)
+            tokens = int(trainer.strategy.reduce(total, reduce_op="sum"))
+        parts = trainer.accumulate_grad_batches * trainer.world_size
+        constant = (self._config.batching.tokens or 4_096) / 2
+        torch._foreach_mul_(gradients(self.parameters()), constant * parts / tokens)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as `trainer.gradient_clip_val` says, and keep the norm for the log."""
+        if gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        limit = gradient_clip_val or math.inf
+        # foreach: one kernel for all parameters; DTensors of sharded models are understood too.
+        self._grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit, foreach=True)
+
+    def pop_totals(self) -> tuple[float, float, float, float | None] | None:
+        """Loss, negative log-likelihood and tokens summed since the last call, and gradient norm.
+
+        Summed over the devices. Waits for the device, so call it rarely. None: nothing happened.
+        """
+        if not self._totals:
+            return None
+        loss, nll = torch.stack(self._totals).double().sum(0).unbind()
+        sums = torch.stack((loss, nll, torch.full_like(loss, float(self._total_tokens))))
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        self._totals.clear()
+        self._total_tokens = 0
+        norm = None if self._grad_norm is None else float(self._grad_norm)
+        loss_sum, nll_sum, tokens = sums.tolist()
+        return loss_sum, nll_sum, tokens, norm
+
+    # Validation -----------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add up the batch's negative log-likelihood. Every device validates all of `val`."""
+        logits = self.model(batch.src, batch.tgt_in)
+        sums = label_smoothed_cross_entropy(logits, batch.tgt_out, pad_id=self.model.pad_id)
+        self._val_sums.append(sums.nll)
+        self._val_tokens += batch.num_target_tokens
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/loss`, `val/perplexity`, and `val/bleu` of greedy translations."""
+        loss = (torch.stack(self._val_sums).double().sum() / self._val_tokens).float()
+        self._val_sums.clear()
+        self._val_tokens = 0
+        found = {"val/loss": loss, "val/perplexity": loss.exp()}
+        sources, references = self._val_pairs
+        if sources:
+            translations = translate_texts(
+                self.model, self.tokenizer, sources, DecodingConfig(), self.device
+            )
+            score = bleu(
+                [t.text for t in translations],
+                references,
+                tokenize=self._config.evaluation.tokenize,
+                lowercase=self._config.evaluation.lowercase,
+            )
+            found["val/bleu"] = torch.tensor(score.value)
+        self.log_dict(found, rank_zero_only=False)
+
+    # Optimiser and checkpoint -----------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW, with its schedule stepped once an update."""
+        fused = self.trainer.precision != "16-mixed" and not self._sharded
+        optimizer = build_optimizer(self.model, self._config.optimizer, fused=fused)
+        schedule = build_schedule(
+            optimizer, self._config.schedule, self.trainer.estimated_stepping_batches
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    @property
+    def _sharded(self) -> bool:
+        return "FSDP" in type(self.trainer.strategy).__name__
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the configuration, as plain containers."""
+        checkpoint["minitf"] = self._stored

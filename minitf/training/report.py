@@ -1,0 +1,112 @@
+"""The end of a run: what is printed, written and logged."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+
+from minitf.config.schema import TrainConfig
+from minitf.reports.curves import read_metrics, training_curves
+from minitf.training.callbacks import Monitor
+from minitf.training.environment import environment
+from minitf.training.module import TranslationModule
+from minitf.training.results import SplitResult, print_results, samples_text, write_results
+
+
+def report(
+    settings: TrainConfig,
+    results: dict[str, SplitResult],
+    module: TranslationModule,
+    trainer: Trainer,
+    monitor: Monitor,
+    run_dir: Path,
+    console: Console,
+    shown: str,
+) -> None:
+    """Print the results; write results.json, samples.txt and the figures; log them to wandb."""
+    seconds = monitor.train_seconds
+    run: dict[str, Any] = {
+        "updates": trainer.global_step,
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "train_seconds": round(seconds, 3),
+        "tokens_per_second": round(monitor.train_tokens / max(seconds, 1e-9), 1),
+        **environment(trainer.strategy.root_device),
+    }
+    write_results(run_dir / "results.json", results, run)
+    first = next(iter(results.values()))
+    (run_dir / "samples.txt").write_text(samples_text(first, settings.evaluation.samples))
+    figures = write_figures(module, first, run_dir)
+    log_results(trainer, results, figures)
+
+    console.print()
+    print_results(console, results, settings.evaluation.samples)
+    console.print(
+        f"\n{run['updates']:,} updates in {seconds:,.0f} s of training, "
+        f"{run['tokens_per_second']:,.0f} target tokens/s on {run['device']}\n"
+        f"run        {shown}   (results.json, metrics.csv, samples.txt, figures/, checkpoints/)\n"
+        f"translate  minitf translate {shown}\n"
+        f"evaluate   minitf evaluate {shown}",
+        highlight=False,
+    )
+    wandb_logger = _wandb_logger(trainer)
+    if wandb_logger is not None:
+        if url := wandb_logger.experiment.url:
+            console.print(f"inspect    {url}", highlight=False)
+        else:
+            console.print(
+                f"inspect    wandb leet {shown}/wandb\n"
+                f"upload     wandb sync {shown}/wandb/offline-run-*",
+                highlight=False,
+            )
+
+
+def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path) -> dict[str, Path]:
+    """Training curves and the attention maps of one test sentence, as PNG files."""
+    from minitf.reports.attention_maps import attention_map_figure
+
+    directory = run_dir / "figures"
+    directory.mkdir(exist_ok=True)
+    figures = {
+        "curves": training_curves(read_metrics(run_dir / "metrics.csv")),
+        "attention": attention_map_figure(
+            module.model, module.tokenizer, result.sources[0], result.translations[0]
+        ),
+    }
+    paths = {}
+    for name, figure in figures.items():
+        paths[name] = directory / f"{name}.png"
+        figure.savefig(paths[name], dpi=130)
+    return paths
+
+
+def log_results(
+    trainer: Trainer, results: dict[str, SplitResult], figures: dict[str, Path]
+) -> None:
+    """Scores to every logger; to wandb also the samples as a table, the figures, the summary."""
+    scores = {
+        f"{name}/{figure}": value
+        for name, result in results.items()
+        for figure, value in result.figures().items()
+        if isinstance(value, float)
+    }
+    for logger in trainer.loggers:
+        logger.log_metrics(scores, step=trainer.global_step)
+        logger.save()
+    wandb_logger = _wandb_logger(trainer)
+    if wandb_logger is None:
+        return
+    import wandb
+
+    first = next(iter(results.values()))
+    columns = (first.sources, first.translations, first.references)
+    rows = [list(row) for row in zip(*columns, strict=True)][:100]
+    wandb_logger.log_table("samples", ["source", "translation", "reference"], rows)
+    wandb_logger.experiment.log(
+        {f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+    )
+
+
+def _wandb_logger(trainer: Trainer) -> WandbLogger | None:
+    return next((x for x in trainer.loggers if isinstance(x, WandbLogger)), None)

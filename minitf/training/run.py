@@ -1,0 +1,227 @@
+"""One run: data, tokenizer, model, training, test scores, samples, figures."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset, DatasetDict
+from lightning.pytorch import Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from minitf.config import UserError
+from minitf.config.compose import plain, require_complete, to_dataclass, typed
+from minitf.config.schema import TrainConfig
+from minitf.data import load_data
+from minitf.evaluation.build import build_model
+from minitf.tokenizer import TextTokenizer, train_tokenizer
+from minitf.training.callbacks import Interrupted, Interruption, Monitor, Progress, RandomState
+from minitf.training.checkpoint_io import read_checkpoint
+from minitf.training.data import TranslationData
+from minitf.training.environment import device_name
+from minitf.training.loggers import build_loggers
+from minitf.training.module import TranslationModule
+from minitf.training.report import report
+from minitf.training.results import SplitResult, evaluate_split
+from minitf.training.trainer import (
+    build_trainer,
+    checkpoint_callbacks,
+    quiet_lightning,
+    user_callbacks,
+)
+
+
+def train(config: DictConfig, group: str | None = None) -> float | None:
+    """Run a configuration from data to test scores.
+
+    Args:
+        config: what `compose_config` gives; its `run_dir` gets every file of the run.
+        group: the sweep this run belongs to, in wandb.
+
+    Returns:
+        The best validation loss, for sweepers; None on the ranks that did not evaluate.
+
+    Raises:
+        UserError: whatever a user can put right.
+        Interrupted: a signal ended the training; the run can be resumed.
+    """
+    config = typed(config)
+    require_complete(config)
+    settings = cast(TrainConfig, to_dataclass(config))
+    rank_zero = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not rank_zero, soft_wrap=True)
+    quiet_lightning()
+    seed_everything(settings.seed, verbose=False)
+
+    run_dir = Path(settings.run_dir).resolve()
+    resume = settings.resume is not None
+    if rank_zero:
+        _prepare(run_dir, config, resume)
+    os.environ["MINITF_RANK_CONFIG"] = str(run_dir / "config.yaml")
+    try:
+        return _train(settings, plain(config), run_dir, group, console, rank_zero)
+    finally:
+        os.environ.pop("MINITF_RANK_CONFIG", None)
+        if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
+            wandb.finish()
+
+
+def _train(
+    settings: TrainConfig,
+    stored: dict[str, Any],
+    run_dir: Path,
+    group: str | None,
+    console: Console,
+    rank_zero: bool,
+) -> float | None:
+    console.print(f"data       {_describe(settings.data)}", highlight=False)
+    splits = load_data(settings.data)
+    tokenizer = _tokenizer(settings, splits["train"], run_dir)
+    model = build_model(settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id)
+    data = TranslationData(settings.batching, splits, tokenizer, settings.seed)
+    stored = {"config": stored, "tokenizer": tokenizer.fingerprint}
+    module = TranslationModule(
+        settings, model, tokenizer, _pairs(splits["val"], settings.evaluation.val_bleu_sentences),
+        stored,
+    )  # fmt: skip
+
+    monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
+    best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation.average_last)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    loggers = build_loggers(settings.logger, stored["config"], run_dir, group) if rank_zero else []
+    trainer = build_trainer(
+        settings.trainer,
+        run_dir,
+        [
+            *user_callbacks(settings.callbacks),
+            RandomState(),
+            Interruption(lambda: trainer.save_checkpoint(last)),
+            monitor,
+            Progress(monitor, console),
+            best,
+            *others,
+        ],
+        loggers,
+    )
+    resumed_from = _resume_point(settings, last, tokenizer, loggers)
+    console.print(
+        f"           {len(splits['train']):,} training pairs, {len(splits['val']):,} validation,"
+        f" vocabulary {tokenizer.vocab_size:,}\n"
+        f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
+        f" attention {settings.attention.get('_target_')}\n"
+        f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
+        f"run        {_shown(run_dir)}",
+        highlight=False,
+    )
+    try:
+        trainer.fit(module, data, ckpt_path=resumed_from, weights_only=True)
+    except Interrupted as interrupted:
+        console.print(
+            f"stopped after update {trainer.global_step} ({interrupted}); "
+            f"go on with: python train.py resume={_shown(run_dir)}",
+            highlight=False,
+        )
+        raise
+    if not trainer.is_global_zero:
+        return None
+    results = _test(settings, module, splits, run_dir, trainer)
+    report(settings, results, module, trainer, monitor, run_dir, console, _shown(run_dir))
+    return None if best.best_model_score is None else float(best.best_model_score)
+
+
+def _prepare(run_dir: Path, config: DictConfig, resume: bool) -> None:
+    """Make the run directory; refuse to write over another run."""
+    if not resume and (run_dir / "checkpoints").exists():
+        raise UserError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    shown = OmegaConf.create(plain(config))
+    shown.resume = None
+    OmegaConf.save(shown, run_dir / "config.yaml")
+    latest = Path("outputs") / "latest"
+    latest.parent.mkdir(exist_ok=True)
+    if latest.is_symlink() or not latest.exists():
+        temporary = latest.with_name(f".latest-{os.getpid()}")
+        temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
+        temporary.replace(latest)
+
+
+def _tokenizer(settings: TrainConfig, split: Dataset, run_dir: Path) -> TextTokenizer:
+    """The run's own tokenizer if it has one, else one trained on the training split."""
+    path = run_dir / "tokenizer.json"
+    if path.is_file():
+        return TextTokenizer.load(path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minitf"
+    tokenizer = train_tokenizer([*split["src"], *split["tgt"]], settings.tokenizer, cache)
+    tokenizer.save(path)
+    return tokenizer
+
+
+def _resume_point(
+    settings: TrainConfig, last: Path, tokenizer: TextTokenizer, loggers: list[Any]
+) -> Path | None:
+    if settings.resume is None:
+        return None
+    checkpoint = read_checkpoint(last)
+    trained = checkpoint.get("minitf", {}).get("tokenizer")
+    if trained != tokenizer.fingerprint:
+        raise UserError(
+            f"{last} was trained with another tokenizer than the run's tokenizer.json "
+            f"({trained} against {tokenizer.fingerprint})"
+        )
+    for logger in loggers:
+        if hasattr(logger.experiment, "drop_after"):
+            logger.experiment.drop_after(checkpoint["global_step"])
+    return last
+
+
+def _pairs(split: Dataset, limit: int | None) -> tuple[list[str], list[str]]:
+    chosen = split if limit is None else split.select(range(min(limit, len(split))))
+    return list(chosen["src"]), list(chosen["tgt"])
+
+
+def _test(
+    settings: TrainConfig,
+    module: TranslationModule,
+    splits: DatasetDict,
+    run_dir: Path,
+    trainer: Trainer,
+) -> dict[str, SplitResult]:
+    """Scores of the best weights, or of the last epochs' average, on every test split."""
+    from minitf.evaluation.checkpoints import average_checkpoints
+
+    directory = run_dir / "checkpoints"
+    if settings.evaluation.average_last:
+        state = average_checkpoints(sorted(directory.glob("epoch-*.ckpt")))
+        torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}},
+                   directory / "average.ckpt")  # fmt: skip
+        module.model.load_state_dict(state)
+    elif (directory / "best.ckpt").is_file():
+        state = read_checkpoint(directory / "best.ckpt")["state_dict"]
+        module.load_state_dict(state)
+    device = trainer.strategy.root_device
+    module.to(device)
+    limit = settings.evaluation.test_sentences
+    names = [name for name in splits if name not in ("train", "val")] or ["val"]
+    return {
+        name: evaluate_split(
+            module.model,
+            module.tokenizer,
+            *_pairs(splits[name], limit),
+            settings.evaluation,
+            device,
+        )
+        for name in names
+    }
+
+
+def _describe(data: Any) -> str:
+    options = {k: v for k, v in vars(data).items() if k in ("root", "path", "train") and v}
+    return " ".join([data.name, *(f"{k}={v}" for k, v in options.items())])
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,140 @@
+"""lightning.Trainer from the `trainer` and `callbacks` groups."""
+
+import difflib
+import inspect
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+
+from minitf.config import UserError
+from minitf.config.messages import neighbours
+from minitf.training.checkpoint_io import AtomicCheckpointIO
+
+_OURS = {"self", "callbacks", "logger", "plugins", "default_root_dir", "use_distributed_sampler"}
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's tips; what a user must know is said in this project's own lines."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*You are trying to `self.log.*",
+        ".*but have no logger configured.*",
+        ".*Total length of `.*` across ranks is zero.*",
+        ".*lr_scheduler.step.. before .optimizer.step.*",
+        ".*The dirpath has changed from.*",
+        ".*The `srun` command is available.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)
+
+
+def checkpoint_callbacks(directory: Path, average_last: int) -> list[ModelCheckpoint]:
+    """`best.ckpt` by validation loss and `last.ckpt`; then those of the last epochs to average."""
+    callbacks = [
+        ModelCheckpoint(
+            directory,
+            filename="best",
+            monitor="val/loss",
+            mode="min",
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+    ]
+    if average_last:
+        callbacks.append(
+            ModelCheckpoint(
+                directory,
+                filename="epoch-{epoch:04d}",
+                monitor="step",
+                mode="max",
+                save_top_k=average_last,
+                save_on_train_epoch_end=True,
+                auto_insert_metric_name=False,
+                enable_version_counter=False,
+            )
+        )
+    return callbacks
+
+
+def user_callbacks(options: dict[str, Any]) -> list[Callback]:
+    """The callbacks that the `callbacks` group names by `_target_`.
+
+    Raises:
+        UserError: no such class, or arguments that it does not take.
+    """
+    return [
+        _instantiate(f"callbacks.{name}", node)
+        for name, node in options.items()
+        if node is not None
+    ]
+
+
+def _instantiate(key: str, node: Any) -> Callback:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{key} must hold _target_=package.Callback; got {node!r}")
+    try:
+        callback = instantiate(node)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split())
+        raise UserError(f"{key} ({node['_target_']}): {reason}") from error
+    if not isinstance(callback, Callback):
+        raise UserError(f"{key}: {node['_target_']} is not a lightning Callback")
+    return callback
+
+
+def build_trainer(
+    options: dict[str, Any], run_dir: Path, callbacks: list[Callback], loggers: list[Logger]
+) -> Trainer:
+    """The Trainer of a run.
+
+    Args:
+        options: the `trainer` group: Lightning's own options.
+        run_dir: Lightning's root directory.
+        callbacks: all of them.
+        loggers: all of them.
+
+    Raises:
+        UserError: an option that Lightning does not have, or a value that it refuses.
+    """
+    known = set(inspect.signature(Trainer.__init__).parameters)
+    for key in options:
+        if key in _OURS:
+            raise UserError(f"trainer.{key} is set by minitf; leave it out")
+        if key not in known:
+            raise UserError(f"trainer has no key {key!r}; {neighbours(key, known - _OURS, 60)}")
+    try:
+        return Trainer(
+            **options,
+            default_root_dir=str(run_dir),
+            callbacks=callbacks,
+            logger=loggers,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+        )
+    except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException among them
+        raise UserError(f"trainer: {_one_line(error, options)}") from error
+    except Exception as error:
+        if type(error).__name__ == "MisconfigurationException":
+            raise UserError(f"trainer: {_one_line(error, options)}") from error
+        raise
+
+
+def _one_line(error: Exception, options: dict[str, Any]) -> str:
+    text = " ".join(str(error).split())
+    named = [key for key in options if key in text]
+    close = difflib.get_close_matches(text, [f"{k}={options[k]}" for k in named], n=1, cutoff=0)
+    return f"{text} (got {close[0]})" if close else text

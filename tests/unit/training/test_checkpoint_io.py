@@ -1,0 +1,74 @@
+"""A checkpoint file is whole or it is not there, and reading one runs no code."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from minitf.config import UserError
+from minitf.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    content = {"state_dict": {"w": torch.arange(7.0)}, "epoch": 3}
+    AtomicCheckpointIO().save_checkpoint(content, tmp_path / "new" / "a.ckpt")
+    found = read_checkpoint(tmp_path / "new" / "a.ckpt")
+    assert torch.equal(found["state_dict"]["w"], torch.arange(7.0))
+    assert found["epoch"] == 3
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.ckpt"]
+
+
+def test_a_failed_save_leaves_the_previous_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {}, "step": 1}, path)
+
+    def full_disk(content: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {}, "step": 2}, path)
+    monkeypatch.undo()
+    assert read_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+class _Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code ran",))
+
+
+def test_code_in_a_checkpoint_does_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evil.ckpt"
+    path.write_bytes(pickle.dumps({"state_dict": _Attack()}))
+    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
+        read_checkpoint(path)
+    torch.save({"state_dict": _Attack()}, path)
+    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
+        read_checkpoint(path)
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("url", ["http://host/a.ckpt", "https://host/a.ckpt", "s3://b/a.ckpt"])
+def test_a_url_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="must be a local file"):
+        read_checkpoint(url)
+
+
+def test_half_a_file_and_none_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    with pytest.raises(UserError, match="no checkpoint at"):
+        read_checkpoint(path)
+    torch.save({"state_dict": {"w": torch.ones(999)}}, path)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
+        read_checkpoint(path)
+    torch.save({"weights": 1}, path)
+    with pytest.raises(UserError, match="holds no state_dict"):
+        read_checkpoint(path)
