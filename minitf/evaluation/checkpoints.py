@@ -1,0 +1,155 @@
+"""A run's weights: which file holds them, reading it without running code, averaging several."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minitf.config.errors import UserError
+
+CHECKPOINT_HELP = "best, last, average, average:last:N, average:best:N or a file"
+"""What `--checkpoint` takes."""
+
+_PREFIX = "model."
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content: tensors and plain containers, in main memory.
+
+    Raises:
+        UserError: No such file, or one that is not a whole checkpoint of minitf.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}{_what_there_is(path.parent)}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a torn zip, a foreign pickle, … each raise their own
+        size = path.stat().st_size
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{path} ({size:,} bytes) is half-written or no plain checkpoint: {reason}; "
+            f"choose another with --checkpoint"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise UserError(f"{path} is no checkpoint of a training run: it holds no state_dict")
+    return content
+
+
+def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The model's own state_dict out of a training checkpoint.
+
+    With weight averaging (EMA) in training these are the averaged weights: that is what Lightning
+    keeps under `state_dict`, beside the `current_model_state` that training goes on with.
+    """
+    return {
+        name.removeprefix(_PREFIX): weight
+        for name, weight in checkpoint["state_dict"].items()
+        if name.startswith(_PREFIX)
+    }
+
+
+def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of several checkpoints' model weights, summed in float64 and rounded once.
+
+    Args:
+        paths: At least one checkpoint, all of one model.
+
+    Raises:
+        UserError: None is given, one cannot be read, or their weights differ in names or shapes.
+    """
+    if not paths:
+        raise UserError(
+            "there is no checkpoint to average: train with evaluation.average_last=N, which keeps "
+            "the last N epochs' checkpoints"
+        )
+    sums: dict[str, Tensor] = {}
+    first: dict[str, Tensor] = {}
+    for path in paths:
+        weights = model_weights(read_checkpoint(path))
+        if not first:
+            first = weights
+            sums = {name: weight.double() for name, weight in weights.items()}
+            continue
+        if _shapes(weights) != _shapes(first):
+            raise UserError(f"{path} and {paths[0]} hold different models: they have no average")
+        for name, weight in weights.items():
+            sums[name] += weight
+    return {name: (total / len(paths)).to(first[name].dtype) for name, total in sums.items()}
+
+
+def find_weights(run_dir: Path, checkpoint: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """The weights that a `--checkpoint` option chooses.
+
+    Args:
+        run_dir: A run's directory.
+        checkpoint: `best` (lowest validation loss), `last`, `average` (the one that training made),
+            `average:last:N`, `average:best:N`, or a file; None: what training tested with, the
+            average where there is one, else the best, else the last.
+
+    Returns:
+        The model's state_dict, and where it came from.
+
+    Raises:
+        UserError: There is no such checkpoint, or it cannot be read.
+    """
+    directory = run_dir / "checkpoints"
+    if checkpoint is None:
+        there = (directory / f"{name}.ckpt" for name in ("average", "best", "last"))
+        path = next((path for path in there if path.is_file()), None)
+        if path is None:
+            raise UserError(
+                f"{run_dir} holds no checkpoint yet: let it train until its first validation"
+            )
+    elif checkpoint.startswith("average:"):
+        paths = _to_average(run_dir, checkpoint)
+        return average_checkpoints(paths), f"{checkpoint} ({', '.join(p.name for p in paths)})"
+    elif checkpoint in ("best", "last", "average"):
+        path = directory / f"{checkpoint}.ckpt"
+    else:
+        path = Path(checkpoint) if Path(checkpoint).is_file() else directory / checkpoint
+    return model_weights(read_checkpoint(path)), str(path)
+
+
+def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:
+    match = re.fullmatch(r"average:(last|best):([1-9]\d*)", checkpoint)
+    if match is None:
+        raise UserError(f"--checkpoint takes {CHECKPOINT_HELP}; received {checkpoint!r}")
+    number = int(match[2])
+    epochs = sorted((run_dir / "checkpoints").glob("epoch-*.ckpt"))
+    if len(epochs) < number:
+        raise UserError(
+            f"--checkpoint {checkpoint}: {run_dir} has {len(epochs)} epoch checkpoints; "
+            f"train with evaluation.average_last={number} to keep as many"
+        )
+    if match[1] == "last":
+        return epochs[-number:]
+    losses = {path: _validation_loss(run_dir, path) for path in epochs}
+    return sorted(sorted(epochs, key=lambda path: losses[path])[:number])
+
+
+def _validation_loss(run_dir: Path, path: Path) -> float:
+    """The last validation loss that metrics.csv has up to this checkpoint's update."""
+    update = read_checkpoint(path)["global_step"]
+    metrics = run_dir / "metrics.csv"
+    if not metrics.is_file():
+        raise UserError(f"--checkpoint average:best:N needs {metrics}, which is not there")
+    with metrics.open(newline="") as file:
+        losses = [
+            float(row["val/loss"])
+            for row in csv.DictReader(file)
+            if row.get("val/loss") and int(row["step"]) <= update
+        ]
+    return losses[-1] if losses else float("inf")
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
+
+
+def _what_there_is(directory: Path) -> str:
+    names = sorted(path.name for path in directory.glob("*.ckpt"))
+    return f"; there is: {', '.join(names)}" if names else ""

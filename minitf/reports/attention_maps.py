@@ -1,0 +1,127 @@
+"""Pictures of attention weights: what each target token looked at."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from minitf.config.errors import UserError
+
+if TYPE_CHECKING:
+    from minitf.model import Transformer
+    from minitf.tokenizer import TextTokenizer
+
+_MOST_TOKENS = 60  # beyond this, labels are no longer readable
+_MOST_CELLS = 24  # weights are written into cells up to this length
+
+
+def cross_attention(
+    model: "Transformer", tokenizer: "TextTokenizer", source: str, translation: str
+) -> tuple[Tensor, list[str], list[str]]:
+    """The cross-attention weights of a sentence pair.
+
+    Returns:
+        Weights (L, H, T, S) in main memory, one row for each token that is written, EOS last; the
+        labels of the T written tokens; those of the S source tokens.
+    """
+    device = next(model.parameters()).device
+    src = tokenizer.encode(source)
+    tgt = tokenizer.encode(translation)
+    maps = model.attention_maps(
+        torch.tensor([[*src, tokenizer.eos_id]], device=device),
+        torch.tensor([[tokenizer.bos_id, *tgt]], device=device),
+    )
+    end = "⟨end⟩"
+    weights = maps["cross"][:, 0].float().cpu()
+    return weights, [*tokenizer.pieces(tgt), end], [*tokenizer.pieces(src), end]
+
+
+def attention_map_figure(
+    model: "Transformer", tokenizer: "TextTokenizer", source: str, translation: str
+) -> Any:
+    """Cross-attention of a sentence pair: every layer's heads and mean, and the mean of all.
+
+    Row i of a map is the distribution over the source from which token i was written.
+
+    Returns:
+        A matplotlib Figure.
+
+    Raises:
+        UserError: The sentences are too long to be read in a picture.
+    """
+    weights, written, read = cross_attention(model, tokenizer, source, translation)
+    return draw_attention(weights, rows=written, columns=read)
+
+
+def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Any:
+    """A grid of maps: on top the mean of all, below one line per layer, its mean first.
+
+    Args:
+        weights: (L, H, T, S), each row a distribution over S.
+        rows: T labels, the tokens that attend.
+        columns: S labels, the tokens attended to.
+
+    Returns:
+        A matplotlib Figure.
+
+    Raises:
+        UserError: A side has more than 60 tokens.
+    """
+    from matplotlib.figure import Figure
+
+    layers, heads, T, S = weights.shape
+    if (len(rows), len(columns)) != (T, S):
+        raise ValueError(f"{T} x {S} weights need as many labels, got {len(rows)}, {len(columns)}")
+    if max(T, S) > _MOST_TOKENS:
+        raise UserError(
+            f"an attention map shows sentences up to {_MOST_TOKENS} tokens; received {S} source "
+            f"and {T} target tokens: choose a shorter sentence"
+        )
+    small = (0.9 + 0.13 * S, 0.8 + 0.13 * T)  # inches
+    large = (1.6 + 0.32 * S, 1.4 + 0.32 * T)
+    width = max((heads + 1) * small[0], large[0] + 1)
+    figure = Figure(figsize=(width, large[1] + layers * small[1]), layout="constrained")
+    grid = figure.add_gridspec(1 + layers, 1, height_ratios=[large[1], *[small[1]] * layers])
+    image = _map(
+        figure.add_subplot(grid[0]), weights.mean((0, 1)), rows, columns, "mean of all heads", 9
+    )
+    figure.axes[0].set_anchor("W")
+    figure.axes[0].set_xlabel("source token, attended to")
+    figure.axes[0].set_ylabel("target token, being written")
+    for layer in range(layers):
+        line = grid[1 + layer].subgridspec(1, heads + 1)
+        shown = [("mean", weights[layer].mean(0))]
+        shown += [(f"head {head + 1}", weights[layer, head]) for head in range(heads)]
+        for position, (name, map_) in enumerate(shown):
+            title = f"layer {layer + 1}, {name}" if position == 0 else name
+            _map(figure.add_subplot(line[position]), map_, rows, columns, title, 5)
+    figure.colorbar(image, ax=figure.axes[0], shrink=0.8, label="attention weight")
+    return figure
+
+
+def _map(
+    axes: Any, weights: Tensor, rows: Sequence[str], columns: Sequence[str], title: str, size: int
+) -> Any:
+    image = axes.imshow(weights.numpy(), cmap="magma", vmin=0.0, vmax=1.0, aspect="equal")
+    axes.set_title(title, fontsize=size + 2)
+    # A $ in a token would start mathematics.
+    axes.set_xticks(range(len(columns)), [_plain(c) for c in columns], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(rows)), [_plain(r) for r in rows], fontsize=size)
+    axes.tick_params(length=0)
+    if size > 5 and max(len(rows), len(columns)) <= _MOST_CELLS:
+        for (i, j), weight in _cells(weights):
+            if weight >= 0.1:
+                color = "black" if weight > 0.6 else "white"
+                axes.text(j, i, f"{weight:.1f}", ha="center", va="center", fontsize=6, color=color)
+    return image
+
+
+def _cells(weights: Tensor) -> list[tuple[tuple[int, int], float]]:
+    return [
+        ((i, j), weight) for i, row in enumerate(weights.tolist()) for j, weight in enumerate(row)
+    ]
+
+
+def _plain(label: str) -> str:
+    return label.replace("$", r"\$")

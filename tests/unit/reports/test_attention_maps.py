@@ -1,0 +1,49 @@
+"""Attention maps show the weights they are given, with a token at every row and column."""
+
+import io
+
+import pytest
+import torch
+
+from minitf.config.errors import UserError
+from minitf.reports.attention_maps import draw_attention
+
+ROWS = ["Ein", " $Hund$", "läuft", "⟨end⟩", "<b>"]
+COLUMNS = ["A", " dog", "runs"]
+
+
+@pytest.fixture
+def weights():
+    generator = torch.Generator().manual_seed(11)
+    return torch.randn(2, 3, 5, 3, generator=generator).softmax(-1)  # (L, H, T, S)
+
+
+def images(figure):
+    return [(axes, axes.images[0].get_array().data) for axes in figure.axes if axes.images]
+
+
+def test_there_is_a_map_of_everything_and_for_each_layer_its_mean_and_each_head(weights):
+    found = images(draw_attention(weights, ROWS, COLUMNS))
+    expected = [weights.mean((0, 1))]
+    for layer in weights:
+        expected += [layer.mean(0), *layer]
+    assert len(found) == len(expected)
+    for (_, drawn), map_ in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.as_tensor(drawn), map_)
+
+
+def test_tokens_are_the_labels(weights):
+    axes, _ = images(draw_attention(weights, ROWS, COLUMNS))[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == COLUMNS
+    assert [label.get_text().replace("\\", "") for label in axes.get_yticklabels()] == ROWS
+
+
+def test_the_picture_can_be_written(weights):
+    file = io.BytesIO()
+    draw_attention(weights, ROWS, COLUMNS).savefig(file, format="png")
+    assert file.getvalue().startswith(b"\x89PNG")
+
+
+def test_sentences_too_long_to_read_are_refused():
+    with pytest.raises(UserError, match="up to 60 tokens; received 61 source and 2 target"):
+        draw_attention(torch.zeros(1, 1, 2, 61), ["a"] * 2, ["b"] * 61)
