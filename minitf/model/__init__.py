@@ -1,6 +1,6 @@
 """The encoder-decoder Transformer: embeddings, layers, loss. It stands on torch alone."""
 
-from minitf.model.loss import LossSums, label_smoothed_cross_entropy
+from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.model.state import DecoderState
 from minitf.model.transformer import Transformer
 
@@ -9,4 +9,5 @@ __all__ = [
     "LossSums",
     "Transformer",
     "label_smoothed_cross_entropy",
+    "linear_cross_entropy",
 ]
