@@ -1,1 +1,8 @@
+"""Batches of like lengths from encoded pairs, with an exact position for resuming."""
 
+from minitf.batching.batch import Batch
+from minitf.batching.loader import ResumableLoader
+from minitf.batching.pairs import EncodedPairs, encode_pairs
+from minitf.batching.sampler import BatchSampler
+
+__all__ = ["Batch", "BatchSampler", "EncodedPairs", "ResumableLoader", "encode_pairs"]

@@ -1,0 +1,162 @@
+"""Which pairs go together in a batch, and in which order the batches come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from minitf.config.errors import UserError
+
+Array = npt.NDArray[np.int64]
+
+
+class BatchSampler(torch.utils.data.Sampler[list[int]]):
+    """Batches of like lengths, within a budget of positions or of a fixed number of sentences.
+
+    The pairs are ordered by length once, and this order is cut into batches once. In each epoch
+    the pairs of like lengths change places with each other at random, and the batches are
+    shuffled. So every epoch has other batches but the same number of them, and each pair comes
+    exactly once per epoch.
+
+    All is a pure function of the arguments and the epoch: a run continues exactly from
+    `set_position(epoch, skip)`, in any process.
+
+    Args:
+        src_lengths: (N,) source positions of each pair.
+        tgt_lengths: (N,) target positions of each pair.
+        tokens: the most source plus target positions in a batch, padding counted.
+        sentences: the number of pairs in a batch, instead of `tokens`.
+        seed: of the shuffles.
+        shuffle: False: no shuffling at all, shortest first, the same in every epoch.
+        rank: this process' number.
+        world_size: number of processes; each gets the same number of batches, all different.
+
+    Raises:
+        UserError: Not exactly one of `tokens` and `sentences`, one out of range, a pair that is
+            longer than the budget, or fewer pairs than processes.
+    """
+
+    def __init__(
+        self,
+        src_lengths: Sequence[int] | Array,
+        tgt_lengths: Sequence[int] | Array,
+        *,
+        tokens: int | None = None,
+        sentences: int | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        src, tgt = np.asarray(src_lengths, np.int64), np.asarray(tgt_lengths, np.int64)
+        _check(src, tgt, tokens, sentences, world_size)
+        self._seed, self._shuffle = seed, shuffle
+        self._rank, self._world_size = rank, world_size
+        self._bucket = length_buckets(src, tgt)
+        order = np.argsort(self._bucket, kind="stable")
+        # Within a bucket any pair may take any place, so a place counts as long as its bucket's
+        # longest.
+        src, tgt = _bucket_longest(src, self._bucket), _bucket_longest(tgt, self._bucket)
+        if sentences is not None:
+            cuts = list(range(0, len(order), sentences))
+        else:
+            assert tokens is not None
+            cuts = cut_by_tokens(src[order], tgt[order], tokens)
+        self._cuts = np.array(split_to_multiple([*cuts, len(order)], world_size), np.int64)
+        self._epoch = self._skip = 0
+
+    def __len__(self) -> int:
+        """Batches that this rank gets in an epoch, the same in all epochs and on all ranks."""
+        return (len(self._cuts) - 1) // self._world_size
+
+    def set_position(self, epoch: int, skip: int = 0) -> None:
+        """Let the next iteration begin at batch `skip` (from 0) of this epoch."""
+        self._epoch, self._skip = epoch, skip
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the pairs' numbers, batch by batch, from the position set."""
+        for batch in self.batches(self._epoch)[self._skip :]:
+            yield batch.tolist()
+
+    def batches(self, epoch: int) -> list[Array]:
+        """All batches of an epoch for this rank."""
+        if not self._shuffle:
+            order = np.argsort(self._bucket, kind="stable")
+            return np.split(order, self._cuts[1:-1])[self._rank :: self._world_size]
+        generator = np.random.default_rng([self._seed, epoch])
+        order = generator.permutation(len(self._bucket))
+        order = order[np.argsort(self._bucket[order], kind="stable")]
+        batches = np.split(order, self._cuts[1:-1])
+        chosen = generator.permutation(len(batches))[self._rank :: self._world_size]
+        return [batches[n] for n in chosen]
+
+
+def length_buckets(src: Array, tgt: Array) -> Array:
+    """Number the pairs by like lengths: neighbouring numbers are of neighbouring lengths.
+
+    Source lengths ascend; target lengths ascend and descend in turn, so that a batch that reaches
+    over two source lengths has like target lengths all the same.
+    """
+    up_and_down = np.where(src % 2 == 0, tgt, -tgt)
+    order = np.lexsort((up_and_down, src))
+    new = np.ones(len(order), np.int64)
+    new[1:] = (np.diff(src[order]) != 0) | (np.diff(tgt[order]) != 0)
+    buckets = np.empty_like(new)
+    buckets[order] = np.cumsum(new) - 1
+    return buckets
+
+
+def cut_by_tokens(src: Array, tgt: Array, tokens: int) -> list[int]:
+    """Where to cut a sequence of lengths so that no batch exceeds the budget, greedily.
+
+    Returns:
+        The first place of each batch.
+    """
+    cuts = [0]
+    longest_src = longest_tgt = 0
+    for place, (s, t) in enumerate(zip(src.tolist(), tgt.tolist(), strict=True)):
+        longest_src, longest_tgt = max(longest_src, s), max(longest_tgt, t)
+        if (place + 1 - cuts[-1]) * (longest_src + longest_tgt) > tokens:
+            cuts.append(place)
+            longest_src, longest_tgt = s, t
+    return cuts
+
+
+def split_to_multiple(cuts: list[int], multiple: int) -> list[int]:
+    """Halve the batches of most pairs until their number is a multiple of the given one."""
+    while (len(cuts) - 1) % multiple:
+        sizes = np.diff(cuts)
+        largest = int(sizes.argmax())
+        cuts.insert(largest + 1, cuts[largest] + int(sizes[largest]) // 2)
+    return cuts
+
+
+def _bucket_longest(lengths: Array, bucket: Array) -> Array:
+    longest = np.zeros(int(bucket.max()) + 1, np.int64)
+    np.maximum.at(longest, bucket, lengths)
+    return longest[bucket]
+
+
+def _check(
+    src: Array, tgt: Array, tokens: int | None, sentences: int | None, world_size: int
+) -> None:
+    if (tokens is None) == (sentences is None):
+        raise UserError(
+            "exactly one of batching.tokens and batching.sentences must be a number, got "
+            f"tokens={tokens}, sentences={sentences}; set the other to null"
+        )
+    for name, value in (("tokens", tokens), ("sentences", sentences)):
+        if value is not None and value < 1:
+            raise UserError(f"batching.{name} must be at least 1, got {value}")
+    if len(src) < world_size:
+        raise UserError(f"{len(src)} pairs cannot be shared by {world_size} processes")
+    if tokens is not None and len(src) and (longest := int((src + tgt).max())) > tokens:
+        place = int((src + tgt).argmax())
+        raise UserError(
+            f"pair {place + 1} has {src[place]} source and {tgt[place]} target tokens, more than "
+            f"batching.tokens={tokens}; raise it to {longest}, or lower batching.max_length with "
+            "batching.long_pairs=skip"
+        )

@@ -1,0 +1,52 @@
+"""The one way in: from the `data` options to splits of pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minitf.config.errors import UserError
+from minitf.config.schema import (
+    DataConfig,
+    HubConfig,
+    ScenesConfig,
+    TableConfig,
+    TextFilesConfig,
+    ToyConfig,
+)
+from minitf.data.in_memory import dataset_dict
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def load_data(config: DataConfig) -> DatasetDict:
+    """Read or make the data set that the configuration names.
+
+    Returns:
+        Splits `train` and `val`, then every test split, with string columns `src` and `tgt`. Their
+        fingerprints are digests of the text.
+
+    Raises:
+        UserError: Whatever is wrong with options or files, naming file and line.
+    """
+    if isinstance(config, ScenesConfig):
+        from minitf.data.scenes import load_scenes
+
+        return load_scenes(config)
+    if isinstance(config, ToyConfig):
+        from minitf.data.toy import load_toy
+
+        return load_toy(config)
+    if isinstance(config, TextFilesConfig):
+        from minitf.data.text_files import read_text_files
+
+        return dataset_dict(read_text_files(config))
+    if isinstance(config, TableConfig):
+        from minitf.data.table import read_tables
+
+        return dataset_dict(read_tables(config))
+    if isinstance(config, HubConfig):
+        from minitf.data.hub import read_hub
+
+        return dataset_dict(read_hub(config))
+    raise UserError(f"data must be one of minitf's data options, got {type(config).__name__}")
