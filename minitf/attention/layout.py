@@ -33,7 +33,12 @@ class Layout(NamedTuple):
         return 0 if self.batch_first else 1
 
     def enter(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bring the inputs in; those that are one object stay one (they are projected together)."""
+        """Bring the inputs in; those that are one object stay one, to be projected together.
+
+        Not so unbatched inputs, which torch projects one by one.
+        """
+        if self.unbatched:
+            return query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
         new_query = self._enter(query)
         new_key = new_query if key is query else self._enter(key)
         if value is key:
@@ -47,6 +52,4 @@ class Layout(NamedTuple):
         return output.transpose(0, 1) if self.transposed else output
 
     def _enter(self, x: Tensor) -> Tensor:
-        if self.unbatched:
-            return x.unsqueeze(1)
         return x.transpose(0, 1) if self.transposed else x
