@@ -10,9 +10,11 @@ from torch import Tensor
 
 from minitf.config import UserError
 from minitf.config.schema import DecodingConfig, DecodingMethod
+from minitf.decoding.beam import search_beam
 from minitf.decoding.constraints import Constraints, Limits
 from minitf.decoding.hypothesis import Hypothesis
-from minitf.decoding.single import greedy, search_single
+from minitf.decoding.sampling import Sampler
+from minitf.decoding.single import Chooser, Greedy, search_single
 from minitf.decoding.stepper import Stepper
 from minitf.model import Transformer
 
@@ -70,11 +72,18 @@ def generate(
     model.eval()
     try:
         stepper = Stepper(model, src)
+        method = DecodingMethod(config.method)
+        if method is DecodingMethod.beam:
+            return search_beam(stepper, constraints, config, bos_id=bos_id)
+        choose: Chooser = Greedy()
+        if method is DecodingMethod.sample:
+            steps = max(limits.max_length) + 1
+            choose = Sampler(src, config.n_best, steps, config, pad_id=pad_id)
         return search_single(
             stepper,
             constraints,
-            greedy,
-            rows_per_sentence=1,
+            choose,
+            rows_per_sentence=config.n_best,
             bos_id=bos_id,
             length_penalty=config.length_penalty,
         )

@@ -1,6 +1,9 @@
 """One translation that a search found."""
 
+import math
 from dataclasses import dataclass
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,35 @@ class Hypothesis:
     """False where the maximum length cut the sentence off: EOS was not the likeliest token."""
 
 
-def score_of(log_prob: float, num_tokens: int, length_penalty: float) -> float:
-    """Length-normalised log-probability; `num_tokens` counts EOS (Wu et al. 2016 without its 5)."""
-    return float(log_prob / num_tokens**length_penalty)
+def make_hypotheses(
+    tokens: Tensor, log_prob: Tensor, cut: Tensor, eos_id: int, length_penalty: float
+) -> list[list[Hypothesis]]:
+    """Bring what was found for some sentences to the host.
+
+    Args:
+        tokens: (B, K, L) BOS first; what follows the first EOS has no meaning.
+        log_prob: (B, K); -inf marks a place that no hypothesis took.
+        cut: (B, K) whether the maximum length cut it off.
+        eos_id: the end-of-sentence token's id.
+        length_penalty: see `Hypothesis.score`.
+
+    Returns:
+        Each sentence's hypotheses, the best first.
+
+    Raises:
+        ValueError: where there is none, which only log-probabilities of NaN bring about.
+    """
+    sentences = []
+    for places in zip(tokens[..., 1:].tolist(), log_prob.tolist(), cut.tolist(), strict=True):
+        found = []
+        for row, total, was_cut in zip(*places, strict=True):
+            if total > -math.inf:  # which NaN is not
+                written = row[: row.index(eos_id)]
+                score = total / (len(written) + 1) ** length_penalty
+                found.append(Hypothesis(written, total, score, finished=not was_cut))
+        if not found:
+            raise ValueError(
+                "nothing can be decoded: the model's logits are NaN, its weights are broken"
+            )
+        sentences.append(sorted(found, key=lambda hypothesis: -hypothesis.score))
+    return sentences

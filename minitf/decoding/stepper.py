@@ -22,6 +22,9 @@ class Stepper:
         self.memory = model.encode(src)
         self.padding_mask = model.src_padding_mask(src)
         self.state = model.new_state()
+        half = self.memory.dtype in (torch.float16, torch.bfloat16)
+        self.dtype = torch.float32 if half else self.memory.dtype
+        """Of the logits."""
 
     def next_logits(self, tokens: Tensor) -> Tensor:
         """Logits of what follows each target.
@@ -36,7 +39,7 @@ class Stepper:
         new = tokens if self.state is None else tokens[:, self.state.length :]
         hidden = self.model.decode(new, self.memory, self.padding_mask, self.state)
         logits = self.model.project(hidden[:, -1])
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        return logits.to(self.dtype)
 
     def reorder_targets(self, index: Tensor) -> None:
         """Row i goes on from what row index[i] holds; index is (B·K,)."""

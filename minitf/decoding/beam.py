@@ -1,0 +1,180 @@
+"""Beam search (Sutskever et al. 2014, section 3.2), all sentences and beams in the same tensors.
+
+At each step the 2K likeliest continuations of a sentence's K live hypotheses are looked at: those
+among the first K that end with EOS are finished, and the likeliest K that do not end live on. 2K
+are always enough, because each live hypothesis has but one continuation by EOS.
+
+Shapes: B sentences, K beam size, V vocabulary, L longest target, t tokens so far, BOS counted.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from minitf.config.schema import DecodingConfig, EarlyStopping
+from minitf.decoding.constraints import NEVER, Constraints
+from minitf.decoding.hypothesis import Hypothesis, make_hypotheses
+from minitf.decoding.leaving import finished_sentences, split
+from minitf.decoding.stepper import Stepper
+
+
+@dataclass(frozen=True)
+class Places:
+    """Hypotheses of each sentence, the best first; an empty place has -inf twice."""
+
+    tokens: Tensor
+    """(B, places, L) BOS first."""
+    log_prob: Tensor
+    """(B, places) what the model says."""
+    score: Tensor
+    """(B, places) the same by length, which finished ones are ranked by."""
+    cut: Tensor
+    """(B, places) whether the maximum length cut it off."""
+
+    def select(self, index: Tensor) -> "Places":
+        """Each sentence's places `index`, (B, k)."""
+        whole = index.unsqueeze(-1).expand(-1, -1, self.tokens.size(-1))
+        return Places(
+            self.tokens.gather(1, whole),
+            self.log_prob.gather(1, index),
+            self.score.gather(1, index),
+            self.cut.gather(1, index),
+        )
+
+    def keep_sentences(self, kept: Tensor) -> "Places":
+        """These sentences' places."""
+        return Places(self.tokens[kept], self.log_prob[kept], self.score[kept], self.cut[kept])
+
+
+def search_beam(
+    stepper: Stepper, constraints: Constraints, config: DecodingConfig, *, bos_id: int
+) -> list[list[Hypothesis]]:
+    """Find each sentence's likeliest targets.
+
+    Args:
+        stepper: the model and the sources.
+        constraints: what may be written.
+        config: beam_size, n_best, length_penalty, early_stopping.
+        bos_id: the begin-of-sentence token's id.
+
+    Returns:
+        At most n_best hypotheses for each sentence, the best first.
+    """
+    device, K = constraints.device, config.beam_size
+    sentences = list(range(len(constraints.limits.max_length)))
+    results: list[list[Hypothesis]] = [[] for _ in sentences]
+    steps = max(constraints.limits.max_length) + 1
+    live, finished = _start(len(sentences), K, steps + 1, stepper.dtype, constraints, bos_id)
+    done = torch.zeros(len(sentences), device=device, dtype=torch.bool)
+
+    for step in range(steps):
+        candidates, parents = _candidates(stepper, live, constraints, step, config)
+        ends = candidates.tokens[..., step + 1] == constraints.eos_id
+        finished = _finish(finished, candidates, ends & ~done.unsqueeze(1))
+        going_on = candidates.log_prob.masked_fill(ends, NEVER).topk(K, dim=1)
+        live = replace(candidates.select(going_on.indices), log_prob=going_on.values)
+        done |= _is_done(live, finished, constraints, step, config)
+
+        rows = torch.arange(len(sentences), device=device).unsqueeze(1) * K
+        rows = rows + parents.gather(1, going_on.indices)
+        ended = finished_sentences(done, step, last=step + 1 == steps)
+        if ended is None:
+            stepper.reorder_targets(rows.flatten())
+            continue
+        leaving, left, staying, kept = split(ended, device)
+        found = finished.keep_sentences(left)
+        best = make_hypotheses(
+            found.tokens, found.log_prob, found.cut, constraints.eos_id, config.length_penalty
+        )
+        for i, hypotheses in zip(leaving, best, strict=True):
+            results[sentences[i]] = hypotheses[: config.n_best]
+        if not staying:
+            break
+        stepper.keep_sentences(kept, rows[kept].flatten())
+        constraints.keep_sentences(staying, kept)
+        sentences = [sentences[i] for i in staying]
+        live, finished = live.keep_sentences(kept), finished.keep_sentences(kept)
+        done = done[kept]
+    return results
+
+
+def _start(
+    B: int, K: int, L: int, dtype: torch.dtype, constraints: Constraints, bos_id: int
+) -> tuple[Places, Places]:
+    """One live hypothesis, BOS, and no finished one."""
+    device = constraints.device
+    nothing = torch.full((B, K), NEVER, device=device, dtype=dtype)
+    empty = Places(
+        tokens=torch.full((B, K, L), constraints.pad_id, device=device),
+        log_prob=nothing,
+        score=nothing,
+        cut=torch.zeros(B, K, device=device, dtype=torch.bool),
+    )
+    live = replace(empty, tokens=empty.tokens.clone(), log_prob=nothing.clone())
+    live.tokens[..., 0] = bos_id
+    live.log_prob[:, 0] = 0.0
+    return live, empty
+
+
+def _candidates(
+    stepper: Stepper, live: Places, constraints: Constraints, step: int, config: DecodingConfig
+) -> tuple[Places, Tensor]:
+    """The 2K likeliest continuations, and the live place (B, 2K) that each continues."""
+    B, K, _ = live.tokens.shape
+    so_far = live.tokens[..., : step + 1]
+    logits = stepper.next_logits(so_far.flatten(0, 1)).view(B, K, -1)
+    normaliser = logits.logsumexp(-1)  # before anything is forbidden: the model's own
+    cut = constraints.cut_off(logits, step)
+    logits = constraints.apply(logits, so_far)
+    # 2K of each row first, since to add up and sort all K·V would mean to write them once more.
+    values, tokens = logits.topk(min(2 * K, logits.size(-1)), dim=-1)
+    log_prob = values + (live.log_prob - normaliser).unsqueeze(-1)
+    best = log_prob.flatten(1).topk(2 * K, dim=1)
+    parents = best.indices // values.size(-1)
+    candidates = replace(
+        live.select(parents),
+        log_prob=best.values,
+        score=best.values / (step + 1) ** config.length_penalty,
+    )
+    candidates.tokens[..., step + 1] = tokens.flatten(1).gather(1, best.indices)
+    if cut is not None:
+        candidates = replace(candidates, cut=cut.gather(1, parents))
+    return candidates, parents
+
+
+def _finish(finished: Places, candidates: Places, ends: Tensor) -> Places:
+    """Take in what ends among the K likeliest candidates, and keep the K best."""
+    K = finished.log_prob.size(1)
+    first = candidates.select(torch.arange(K, device=ends.device).expand(ends.size(0), K))
+    ends = ends[:, :K]
+    both = Places(
+        torch.cat([finished.tokens, first.tokens], dim=1),
+        torch.cat([finished.log_prob, first.log_prob.masked_fill(~ends, NEVER)], dim=1),
+        torch.cat([finished.score, first.score.masked_fill(~ends, NEVER)], dim=1),
+        torch.cat([finished.cut, first.cut], dim=1),
+    )
+    return both.select(both.score.topk(K, dim=1).indices)
+
+
+def _is_done(
+    live: Places, finished: Places, constraints: Constraints, step: int, config: DecodingConfig
+) -> Tensor:
+    """(B,) True where the rule of `early_stopping` ends the search, or nothing is left to search.
+
+    `live` holds step + 1 tokens behind BOS; with EOS they would be one more.
+    """
+    best = live.log_prob[:, 0]
+    worst = finished.score[:, -1]  # -inf until K have finished
+    rule = EarlyStopping(config.early_stopping)
+    if rule is EarlyStopping.first:
+        return (worst > NEVER) | (best == NEVER)
+    if rule is EarlyStopping.heuristic:
+        reachable = best / (step + 1) ** config.length_penalty
+    elif config.length_penalty > 0:
+        # A log-probability only falls, so at its best it stays and is divided by the most.
+        reachable = best / (constraints.max_length + 1) ** config.length_penalty
+    else:
+        reachable = best / (step + 2) ** config.length_penalty
+    out_of_reach: Tensor = reachable <= worst
+    return out_of_reach
