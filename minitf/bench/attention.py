@@ -1,0 +1,218 @@
+"""Attention alone, side by side with torch.nn.MultiheadAttention.
+
+Each work is one shape and one way of use. Its implementations run interleaved, one call each per
+round, so that a busy machine slows all alike; what counts is the ratio of medians.
+"""
+
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minitf.attention import MultiHeadAttention
+
+REFERENCE = "torch.nn.MultiheadAttention"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured: B sentences of T tokens, E wide, in H heads, with self-attention."""
+
+    shape: tuple[int, int, int, int]
+    """B, T, E, H."""
+    training: bool = True
+    """Forward and backward; else forward without gradients, in evaluation mode."""
+    need_weights: bool = False
+    dropout: float = 0.0
+    causal: bool = False
+    padded: bool = False
+    """Mask the last quarter of every second sentence's keys."""
+    dtype: str = "float32"
+
+    def label(self, device: str) -> str:
+        """Name the work, as in `attention/32x64x256x4/training/weights/float32/cpu`."""
+        parts = ["attention", "x".join(map(str, self.shape))]
+        parts.append("training" if self.training else "inference")
+        flags = {
+            "weights": self.need_weights,
+            f"dropout={self.dropout}": self.dropout > 0,
+            "causal": self.causal,
+            "padded": self.padded,
+        }
+        parts += [name for name, on in flags.items() if on]
+        return "/".join([*parts, self.dtype, device])
+
+
+QUICK = (
+    Work((32, 64, 256, 4)),
+    Work((32, 64, 256, 4), need_weights=True),
+    Work((32, 64, 256, 4), dropout=0.1),
+    Work((32, 64, 256, 4), causal=True),
+    Work((32, 64, 256, 4), padded=True),
+    Work((8, 512, 512, 8)),
+    Work((1, 2048, 512, 8), training=False),
+)
+"""About a minute on two cores."""
+
+FULL = (
+    *QUICK,
+    *(Work((max(1, 2048 // T), T, 256, 4)) for T in (16, 128, 1024, 4096)),
+    *(Work((max(1, 2048 // T), T, 256, 4), need_weights=True) for T in (16, 128, 1024)),
+    *(Work((32, 64, 256, 4), training=False, need_weights=w) for w in (False, True)),
+    Work((8, 512, 512, 8), need_weights=True),
+    Work((8, 512, 512, 8), dropout=0.1),
+    Work((8, 512, 512, 8), training=False),
+    Work((1, 2048, 512, 8)),
+    Work((1, 2048, 512, 8), dropout=0.1),
+    Work((1, 2048, 512, 8), need_weights=True),
+)
+
+
+def run(quick: bool) -> list[dict[str, Any]]:
+    """Measure this machine.
+
+    Args:
+        quick: fewer works and rounds.
+
+    Returns:
+        Rows {work, name, value, unit, ratio, spread}: median milliseconds per call, its ratio to
+        torch's module in the same rounds, and the interquartile range over the median. In the full
+        run also rows of peak memory in MiB.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = []
+    for work in QUICK if quick else FULL:
+        rows += measure_time(work, device, rounds=7 if quick else 15)
+    if not quick:
+        for T in (1024, 2048, 4096):
+            for dropout in (0.0, 0.1):
+                rows += measure_memory(Work((1, T, 512, 8), dropout=dropout), device)
+    return rows
+
+
+def implementations(work: Work) -> dict[str, Callable[..., nn.Module]]:
+    """Every implementation that can do this work, torch's first."""
+    kernels = ["auto", "math", "fast"] if work.need_weights else ["auto", "math", "fused", "fast"]
+
+    def custom(kernel: str) -> Callable[..., nn.Module]:
+        return lambda *args, **kwargs: MultiHeadAttention(*args, **kwargs, kernel=kernel)
+
+    return {REFERENCE: nn.MultiheadAttention} | {f"minitf {k}": custom(k) for k in kernels}
+
+
+def step(build: Callable[..., nn.Module], work: Work, device: str) -> Callable[[], None]:
+    """One call, ready to be timed."""
+    B, T, E, H = work.shape
+    dtype = getattr(torch, work.dtype)
+    torch.manual_seed(0)
+    module = build(E, H, dropout=work.dropout, batch_first=True, device=device, dtype=dtype)
+    module.train(work.training)
+    x = torch.randn(B, T, E, device=device, dtype=dtype, requires_grad=work.training)
+    gradient = torch.randn(B, T, E, device=device, dtype=dtype)
+    masks: dict[str, Tensor] = {}
+    if work.causal:
+        masks["attn_mask"] = torch.ones(T, T, dtype=torch.bool, device=device).triu(1)
+    if work.padded:
+        lengths = torch.tensor([T if row % 2 else T - T // 4 for row in range(B)], device=device)
+        masks["key_padding_mask"] = torch.arange(T, device=device) >= lengths[:, None]
+
+    def call() -> None:
+        with torch.set_grad_enabled(work.training):
+            output, _ = module(
+                x, x, x, need_weights=work.need_weights, is_causal=work.causal, **masks
+            )
+        if work.training:
+            module.zero_grad(set_to_none=True)
+            x.grad = None
+            output.backward(gradient)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return call
+
+
+def measure_time(work: Work, device: str, rounds: int) -> list[dict[str, Any]]:
+    """Time every implementation, interleaved; short calls are repeated to last 20 ms."""
+    steps = {name: step(build, work, device) for name, build in implementations(work).items()}
+    for call in steps.values():
+        call()
+    start = time.perf_counter()
+    steps[REFERENCE]()
+    repeats = math.ceil(0.02 / (time.perf_counter() - start))
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, call in steps.items():
+            start = time.perf_counter()
+            for _ in range(repeats):
+                call()
+            seconds[name].append((time.perf_counter() - start) / repeats)
+    reference = statistics.median(seconds[REFERENCE])
+    rows = []
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        low, _, high = statistics.quantiles(times, n=4)
+        rows.append(
+            {
+                "work": work.label(device),
+                "name": name,
+                "value": round(median * 1e3, 4),
+                "unit": "ms",
+                "ratio": round(median / reference, 3),
+                "spread": round((high - low) / median, 3),
+            }
+        )
+    return rows
+
+
+def measure_memory(work: Work, device: str) -> list[dict[str, Any]]:
+    """Measure the peak of memory that one call adds, each implementation in its own process."""
+    peaks = {}
+    for name in implementations(work):
+        command = [sys.executable, "-m", __name__, name, repr(work), device]
+        peaks[name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
+    return [
+        {
+            "work": work.label(device),
+            "name": name,
+            "value": round(peak, 1),
+            "unit": "MiB",
+            "ratio": round(peak / peaks[REFERENCE], 3),
+            "spread": 0.0,
+        }
+        for name, peak in peaks.items()
+    ]
+
+
+def peak_memory(name: str, work: Work, device: str) -> float:
+    """MiB that one call adds to this process (call it in a fresh one)."""
+    B, _, E, H = work.shape
+    small = Work((B, 2, E, H), work.training, work.need_weights, work.dropout)
+    step(implementations(work)[name], small, device)()  # load the libraries
+    call = step(implementations(work)[name], work, device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return float(torch.cuda.max_memory_allocated() - before) / 2**20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+    call()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        print(peak_memory(sys.argv[1], eval(sys.argv[2]), sys.argv[3]))  # noqa: S307 - repr of Work
+    else:
+        for row in run(quick="--quick" in sys.argv):
+            print(
+                f"{row['work']:60} {row['name']:28} {row['value']:10.3f} {row['unit']} "
+                f"{row['ratio']:6.3f} ±{row['spread']:.0%}"
+            )
