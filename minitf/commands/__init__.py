@@ -1,1 +1,92 @@
+"""The `minitf` command: one file for each sub-command, imported when it is called."""
 
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from minitf.config.errors import UserError
+
+COMMANDS = {
+    "verify": "certify that two attention implementations do the same",
+    "translate": "translate text: a file, a pipe, or what is typed",
+    "evaluate": "BLEU, chrF, TER and loss of a run; significance between two",
+    "export": "write a model as safetensors, or for transformers, CTranslate2, ONNX",
+    "bench": "this machine's speed and memory, against the alternatives",
+}
+"""What `minitf --help` lists; `NAME` is `minitf.commands.NAME:main(argv) -> exit code`."""
+
+_EPILOG = """\
+examples:
+  python train.py                                train; the newest run is outputs/latest
+  minitf translate outputs/latest                type a sentence, read its translation
+  minitf translate outputs/latest < in > out     a file, line by line
+  minitf evaluate outputs/latest                 scores on the run's test splits
+  minitf evaluate RUN_A RUN_B                    is the difference significant?
+  minitf verify                                  is minitf's attention the same as torch's?
+
+exit codes: 0 done, 1 a check failed, 2 something to put right (one line says what)
+
+`minitf COMMAND --help` shows a command's options."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Args:
+        argv: Its name and arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0, what the sub-command returns, 2 for an error that the user can put right,
+        130 for Ctrl-C, 141 where the reader of the output went away.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from minitf import __version__
+
+        print(f"minitf {__version__}")
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # What is left in the buffer would raise again while Python shuts down.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"there is no command {name!r}; {hint}there is: {', '.join(COMMANDS)}")
+    code: int = importlib.import_module(f"minitf.commands.{name}").main(arguments)
+    sys.stdout.flush()  # a closed pipe shows here, not after the exit code is decided
+    return code
+
+
+def _fail(message: str) -> int:
+    print(f"minitf: {message}", file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "usage: minitf COMMAND ...\n\n"
+        "Use, measure and certify what `python train.py` trains.\n\n"
+        f"commands:\n{listed}\n\n{_EPILOG}"
+    )

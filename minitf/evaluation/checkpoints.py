@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ CHECKPOINT_HELP = "best, last, average, average:last:N, average:best:N or a file
 """What `--checkpoint` takes."""
 
 _PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's weights out of one checkpoint, or the mean of several."""
+
+    tensors: dict[str, Tensor]
+    """The model's state_dict."""
+    origin: str
+    """The file, or the option and the files, that they came from."""
+    tokenizer: str | None
+    """Fingerprint of the tokenizer that the model was trained with, where it was kept."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -61,27 +74,35 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
     Raises:
         UserError: None is given, one cannot be read, or their weights differ in names or shapes.
     """
+    return _average(paths, "").tensors
+
+
+def _average(paths: Sequence[Path], origin: str) -> Weights:
     if not paths:
         raise UserError(
             "there is no checkpoint to average: train with evaluation.average_last=N, which keeps "
             "the last N epochs' checkpoints"
         )
-    sums: dict[str, Tensor] = {}
-    first: dict[str, Tensor] = {}
-    for path in paths:
-        weights = model_weights(read_checkpoint(path))
-        if not first:
-            first = weights
-            sums = {name: weight.double() for name, weight in weights.items()}
-            continue
-        if _shapes(weights) != _shapes(first):
+    first = _read_weights(paths[0])
+    sums = {name: weight.double() for name, weight in first.tensors.items()}
+    for path in paths[1:]:
+        weights = _read_weights(path).tensors
+        if _shapes(weights) != _shapes(first.tensors):
             raise UserError(f"{path} and {paths[0]} hold different models: they have no average")
         for name, weight in weights.items():
             sums[name] += weight
-    return {name: (total / len(paths)).to(first[name].dtype) for name, total in sums.items()}
+    mean = {n: (total / len(paths)).to(first.tensors[n].dtype) for n, total in sums.items()}
+    return Weights(mean, origin, first.tokenizer)
 
 
-def find_weights(run_dir: Path, checkpoint: str | None = None) -> tuple[dict[str, Tensor], str]:
+def _read_weights(path: Path) -> Weights:
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint.get("minitf")
+    fingerprint = stored.get("tokenizer") if isinstance(stored, dict) else None
+    return Weights(model_weights(checkpoint), str(path), fingerprint)
+
+
+def find_weights(run_dir: Path, checkpoint: str | None = None) -> Weights:
     """The weights that a `--checkpoint` option chooses.
 
     Args:
@@ -89,9 +110,6 @@ def find_weights(run_dir: Path, checkpoint: str | None = None) -> tuple[dict[str
         checkpoint: `best` (lowest validation loss), `last`, `average` (the one that training made),
             `average:last:N`, `average:best:N`, or a file; None: what training tested with, the
             average where there is one, else the best, else the last.
-
-    Returns:
-        The model's state_dict, and where it came from.
 
     Raises:
         UserError: There is no such checkpoint, or it cannot be read.
@@ -106,12 +124,12 @@ def find_weights(run_dir: Path, checkpoint: str | None = None) -> tuple[dict[str
             )
     elif checkpoint.startswith("average:"):
         paths = _to_average(run_dir, checkpoint)
-        return average_checkpoints(paths), f"{checkpoint} ({', '.join(p.name for p in paths)})"
+        return _average(paths, f"{checkpoint} ({', '.join(path.name for path in paths)})")
     elif checkpoint in ("best", "last", "average"):
         path = directory / f"{checkpoint}.ckpt"
     else:
         path = Path(checkpoint) if Path(checkpoint).is_file() else directory / checkpoint
-    return model_weights(read_checkpoint(path)), str(path)
+    return _read_weights(path)
 
 
 def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:

@@ -33,7 +33,6 @@ class CorpusLoss:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-@torch.inference_mode()
 def corpus_loss(
     model: Transformer,
     tokenizer: TextTokenizer,
@@ -42,7 +41,6 @@ def corpus_loss(
     *,
     device: torch.device | str | None = None,
     batch_tokens: int = 8_192,
-    max_length: int | None = None,
 ) -> CorpusLoss:
     """The loss of predicting each target token from its source and the target before it.
 
@@ -53,42 +51,64 @@ def corpus_loss(
         targets: Their references.
         device: Where to run; None: where the model is.
         batch_tokens: Source plus target positions in a batch, padding counted.
-        max_length: Cut both sides after this many tokens, end-of-sentence counted.
 
     Raises:
         UserError: The lists differ in length or are empty.
     """
-    if len(sources) != len(targets) or not sources:
+    if not sources:
+        raise UserError("a loss needs at least one sentence: received none")
+    losses = sentence_losses(
+        model, tokenizer, sources, targets, device=device, batch_tokens=batch_tokens
+    )
+    return sum_losses(losses)
+
+
+def sum_losses(losses: Sequence[CorpusLoss]) -> CorpusLoss:
+    """One loss over all target tokens of several."""
+    return CorpusLoss(math.fsum(x.total for x in losses), sum(x.num_tokens for x in losses))
+
+
+@torch.inference_mode()
+def sentence_losses(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    device: torch.device | str | None = None,
+    batch_tokens: int = 8_192,
+) -> list[CorpusLoss]:
+    """`corpus_loss` of each sentence pair by itself, in order."""
+    if len(sources) != len(targets):
         raise UserError(
-            "a loss needs as many sources as targets, at least one: "
-            f"received {len(sources)} and {len(targets)}"
+            f"a loss needs as many sources as targets: received {len(sources)} and {len(targets)}"
         )
     device = next(model.parameters()).device if device is None else torch.device(device)
-    cut = None if max_length is None else max_length - 1
-    src_ids = [[*ids[:cut], tokenizer.eos_id] for ids in tokenizer.encode_batch(list(sources))]
+    src_ids = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(list(sources))]
     tgt_ids = [
-        [tokenizer.bos_id, *ids[:cut], tokenizer.eos_id]
-        for ids in tokenizer.encode_batch(list(targets))
+        [tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(list(targets))
     ]
     order = sorted(range(len(src_ids)), key=lambda i: (len(tgt_ids[i]), len(src_ids[i]), i))
+    batches = _batches(order, src_ids, tgt_ids, batch_tokens)
+    totals: list[torch.Tensor] = []
     was_training = model.training
     model.eval()
-    total = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32)
-    total = total.to(device)
     try:
-        for rows in _batches(order, src_ids, tgt_ids, batch_tokens):
+        for rows in batches:
             src = pad([src_ids[i] for i in rows], tokenizer.pad_id).to(device)
             tgt = pad([tgt_ids[i] for i in rows], tokenizer.pad_id).to(device)
             logits = model(src, tgt[:, :-1])  # (B, T, V)
-            total += F.cross_entropy(
+            nll = F.cross_entropy(
                 logits.flatten(0, 1).float(),
                 tgt[:, 1:].flatten(),
                 ignore_index=tokenizer.pad_id,
-                reduction="sum",
+                reduction="none",
             )
+            totals.append(nll.view(len(rows), -1).sum(1))
     finally:
         model.train(was_training)
-    return CorpusLoss(total.item(), sum(len(ids) - 1 for ids in tgt_ids))
+    nll_of = dict(zip(order, torch.cat(totals).tolist(), strict=True)) if totals else {}
+    return [CorpusLoss(nll_of[i], len(ids) - 1) for i, ids in enumerate(tgt_ids)]
 
 
 def _batches(

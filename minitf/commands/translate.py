@@ -1,0 +1,224 @@
+"""`minitf translate RUN_DIR`: text in, text out."""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from minitf.commands.arguments import (
+    Parser,
+    add_decoding_arguments,
+    add_model_arguments,
+    decoding_arguments,
+    load_model,
+)
+from minitf.commands.lines import decode_line, read_chunks
+from minitf.config.errors import UserError
+
+if TYPE_CHECKING:
+    from minitf.evaluation import Translator
+    from minitf.evaluation.translate import Translation
+
+_EPILOG = """\
+Line n of the output translates line n of the input; an empty line gives an empty line. With
+--n-best above 1 a line is printed for each hypothesis: line number, score, text, with tabs between.
+With a terminal and no input, sentences are read from a prompt.
+
+examples:
+  minitf translate outputs/latest --text "A dog sleeps."
+  minitf translate outputs/latest --input test.en --output test.de --beam-size 5
+  minitf translate outputs/latest --text "A dog sleeps." --attention-map map.png
+  minitf translate outputs/latest --json --n-best 3 < test.en"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = Parser("translate", "Translate text with a trained model.", _EPILOG)
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run, or a safetensors export")
+    parser.add_argument("--text", action="append", help="translate this (may be repeated)")
+    parser.add_argument("--input", metavar="FILE", help="read lines from it (default: stdin)")
+    parser.add_argument("--output", metavar="FILE", help="write lines to it (default: stdout)")
+    parser.add_argument("--json", action="store_true", help="a JSON object for each line")
+    parser.add_argument("--attention-map", metavar="PNG", help="draw the first line's attention")
+    parser.add_argument("--prefix", default="", help="what every translation must begin with")
+    parser.add_argument("--buffer", type=int, default=1000, metavar="N",
+                        help="lines read ahead and sorted by length (default 1000)")  # fmt: skip
+    parser.add_argument("--max-source-tokens", type=int, default=1024, metavar="N",
+                        help="refuse longer lines (default 1024)")  # fmt: skip
+    parser.add_argument("--truncate", action="store_true", help="cut longer lines instead")
+    parser.add_argument("--replace-invalid", action="store_true",
+                        help="put U+FFFD for bytes that are not UTF-8, and for NUL")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_decoding_arguments(parser)
+    add_model_arguments(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.buffer < 1 or arguments.max_source_tokens < 1:
+        raise UserError("translate: --buffer and --max-source-tokens must be at least 1")
+
+    with contextlib.ExitStack() as files:
+        source = _open_input(arguments, files)  # before the model: a wrong name is told at once
+        translator = load_model(arguments.run_dir, arguments)
+        job = Job(translator, arguments)
+        if source is None:
+            from minitf.commands.prompt import converse
+
+            converse(job)
+            return 0
+        job.run(source, _open_output(arguments, files))
+    return 0
+
+
+class Job:
+    """Translate chunk after chunk, writing each before the next is begun."""
+
+    def __init__(self, translator: "Translator", arguments: argparse.Namespace) -> None:
+        self.translator = translator
+        self.arguments = arguments
+        self.name = arguments.input or "the input"
+        self.map_file: str | None = arguments.attention_map
+        self.lines = 0
+        most = translator.model.max_positions
+        limit: int = arguments.max_source_tokens
+        self.limit = limit if most is None else min(limit, most - 1)  # EOS needs a position too
+
+    def run(self, chunks: Iterator[list[bytes]], output: TextIO) -> None:
+        """Translate all chunks; what stands before a bad line is written before it is refused."""
+        start = time.monotonic()
+        for chunk in chunks:
+            texts, refused = self.readable(chunk)
+            self.write(self.translate(texts), output)
+            if refused is not None:
+                raise refused
+        if not self.arguments.quiet:
+            seconds = time.monotonic() - start
+            rate = self.lines / max(seconds, 1e-9)
+            _note(f"translated {self.lines:,} lines in {seconds:.1f} s ({rate:,.0f} lines/s)")
+
+    def translate(self, texts: list[str]) -> list["Translation"]:
+        """One chunk, in order.
+
+        Raises:
+            UserError: An option is out of range, or the device has too little memory.
+        """
+        from torch import OutOfMemoryError
+
+        done = self.lines
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            if sys.stderr.isatty() and not self.arguments.quiet:
+                print(f"\r{done:,} lines", end="\r", file=sys.stderr, flush=True)
+
+        prefix = self.arguments.prefix
+        try:
+            return self.translator.translations(
+                texts,
+                prefixes=[prefix] * len(texts) if prefix else None,
+                max_source_tokens=self.limit,
+                progress=progress,
+                **decoding_arguments(self.arguments),
+            )
+        except OutOfMemoryError as error:
+            raise UserError(
+                f"out of memory after {self.lines} lines: give a lower --batch-tokens"
+            ) from error
+
+    def write(self, translations: list["Translation"], output: TextIO) -> None:
+        """Write a chunk's translations, and the attention map of the first sentence."""
+        if self.arguments.json:
+            from minitf.evaluation.records import json_records
+
+            for record in json_records(self.translator, translations):
+                print(json.dumps(record, ensure_ascii=False), file=output)
+        else:
+            for number, translation in enumerate(translations, start=self.lines + 1):
+                for line in plain_lines(translation, number):
+                    print(line, file=output)
+        output.flush()
+        self.lines += len(translations)
+        chosen = next((t for t in translations if t.source_ids), None)
+        if self.map_file and chosen is not None:
+            self._draw(chosen, self.map_file)
+            self.map_file = None
+
+    def _draw(self, translation: "Translation", file: str) -> None:
+        from minitf.reports.attention_maps import attention_map_figure
+
+        model, tokenizer = self.translator.model, self.translator.tokenizer
+        figure = attention_map_figure(model, tokenizer, translation.source, translation.text)
+        try:
+            figure.savefig(file, dpi=150)
+        except ValueError as error:  # matplotlib's word for an unknown ending
+            raise UserError(f"--attention-map {file}: {error}") from error
+        if not self.arguments.quiet:
+            _note(f"wrote {file}")
+
+    def readable(self, chunk: list[bytes]) -> tuple[list[str], UserError | None]:
+        """The lines up to the first that cannot be translated, and what is wrong with that."""
+        texts: list[str] = []
+        for raw in chunk:
+            number = self.lines + len(texts) + 1
+            try:
+                text = decode_line(raw, number, self.name, replace=self.arguments.replace_invalid)
+                self._check_length(text, number)
+            except UserError as error:
+                return texts, error
+            texts.append(text)
+        return texts, None
+
+    def _check_length(self, text: str, number: int) -> None:
+        if len(text.encode()) <= self.limit:  # a token is at least a byte
+            return
+        length = len(self.translator.tokenizer.encode(text))
+        if length <= self.limit:
+            return
+        what = f"line {number} of {self.name} has {length:,} tokens, more than {self.limit:,}"
+        if not self.arguments.truncate:
+            raise UserError(f"{what}: split it, or give --truncate{self._or_a_higher_limit()}")
+        _note(f"{what}: the rest is left out")
+
+    def _or_a_higher_limit(self) -> str:
+        raised = self.limit == self.arguments.max_source_tokens
+        return " or a higher --max-source-tokens" if raised else " (model.max_length is the limit)"
+
+
+def plain_lines(translation: "Translation", number: int) -> list[str]:
+    """What is printed for a sentence: its translation, or a line for each of its n-best."""
+    # A line end inside a translation would shift every line after it.
+    texts = [h.text.replace("\r", " ").replace("\n", " ") for h in translation.hypotheses]
+    if len(texts) == 1:
+        return texts
+    scores = [hypothesis.score for hypothesis in translation.hypotheses]
+    return [f"{number}\t{score:.4f}\t{text}" for score, text in zip(scores, texts, strict=True)]
+
+
+def _open_input(
+    arguments: argparse.Namespace, files: contextlib.ExitStack
+) -> Iterator[list[bytes]] | None:
+    """Chunks of lines; None for the prompt."""
+    if arguments.text is not None:
+        if arguments.input:
+            raise UserError("translate: give --text or --input, not both")
+        return iter([[text.encode("utf-8", "surrogateescape") for text in arguments.text]])
+    if arguments.input:
+        return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
+    return None if sys.stdin.isatty() else read_chunks(sys.stdin.buffer, arguments.buffer)
+
+
+def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> TextIO:
+    if arguments.output:
+        path = Path(arguments.output)
+        return files.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+    output: Any = sys.stdout
+    if hasattr(output, "reconfigure"):
+        output.reconfigure(encoding="utf-8", newline="\n")  # whatever the locale
+    return output  # type: ignore[no-any-return]
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,48 @@
+"""Which source token each written token looked at most."""
+
+from collections.abc import Sequence
+
+import torch
+
+from minitf.evaluation.translate import pad
+from minitf.model import Transformer
+from minitf.tokenizer import TextTokenizer
+
+
+def alignments(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    sources: Sequence[list[int]],
+    targets: Sequence[list[int]],
+    batch_size: int = 32,
+) -> list[list[int]]:
+    """For each target token, the source token with the largest cross-attention weight.
+
+    The weights are averaged over all layers and heads. They show where the model looked, which is
+    less than a word alignment (Jain and Wallace 2019).
+
+    Args:
+        model: The trained model.
+        tokenizer: Gives the special ids.
+        sources: Token ids of each source, without EOS.
+        targets: Token ids of each translation, without BOS and EOS.
+        batch_size: Sentences in one forward.
+
+    Returns:
+        For each pair one source index per target token; EOS of the source is never one.
+    """
+    device = next(model.parameters()).device
+    found: list[list[int]] = [[] for _ in sources]
+    pairs = [i for i in range(len(sources)) if sources[i] and targets[i]]
+    pairs.sort(key=lambda i: len(sources[i]) + len(targets[i]))
+    for start in range(0, len(pairs), batch_size):
+        rows = pairs[start : start + batch_size]
+        src = pad([[*sources[i], tokenizer.eos_id] for i in rows], tokenizer.pad_id).to(device)
+        tgt = pad([[tokenizer.bos_id, *targets[i]] for i in rows], tokenizer.pad_id).to(device)
+        weights = model.attention_maps(src, tgt)["cross"].float().mean((0, 2))  # (B, T, S)
+        special = (src == tokenizer.eos_id) | (src == tokenizer.pad_id)
+        best = weights.masked_fill(special.unsqueeze(1), -torch.inf).argmax(-1).tolist()
+        for row, i in enumerate(rows):
+            # Position t, which has read the tokens before it, writes token t.
+            found[i] = best[row][: len(targets[i])]
+    return found
