@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minitf.training.main import main as main
+    from minitf.training.command import main as main
     from minitf.training.run import train as train
 
 __all__ = ["main", "train"]
@@ -11,7 +11,7 @@ __all__ = ["main", "train"]
 
 def __getattr__(name: str) -> Any:  # `--help` and typos answer before Lightning is imported
     if name == "main":
-        from minitf.training.main import main
+        from minitf.training.command import main
 
         return main
     if name == "train":

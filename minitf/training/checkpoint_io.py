@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from minitf.config import UserError
+from minitf.evaluation.checkpoints import read_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -37,29 +36,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Load a checkpoint; never runs code from it.
+        """Load a local checkpoint into main memory; never runs code from it.
 
         Raises:
-            UserError: a URL, or a file that is not a checkpoint.
+            UserError: a file that is not there (a URL is none), or not a whole checkpoint.
         """
-        return read_checkpoint(path, map_location=map_location)
-
-
-def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint's content as tensors and plain containers.
-
-    Raises:
-        UserError: a URL, no such file, or a file that is not a whole checkpoint.
-    """
-    if urlparse(str(path)).scheme in ("http", "https", "s3", "gs", "ftp"):
-        raise UserError(f"a checkpoint must be a local file; got {path}: download it first")
-    if not Path(path).is_file():
-        raise UserError(f"no checkpoint at {path}")
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise UserError(f"{path} is not a whole, plain checkpoint: {reason}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path} is not a training checkpoint: it holds no state_dict")
-    return content
+        return read_checkpoint(Path(path))

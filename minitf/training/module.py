@@ -47,7 +47,7 @@ class TranslationModule(LightningModule):
         self._config = config
         self.tokenizer = tokenizer
         self._val_pairs = val_pairs
-        self._stored = stored or {}
+        self.stored = stored or {}
         self._hidden = torch.compile(model.hidden) if config.compile else model.hidden
         self._window_tokens = 0
         self._totals: list[Tensor] = []
@@ -178,7 +178,13 @@ class TranslationModule(LightningModule):
                 lowercase=self._config.evaluation.lowercase,
             )
             found["val/bleu"] = torch.tensor(score.value)
-        self.log_dict(found, rank_zero_only=False)
+        self.log_dict(found, logger=False)
+        if not self.trainer.sanity_checking:
+            values = {name: float(value) for name, value in found.items()}
+            for logger in self.trainer.loggers:  # Lightning would count the updates from 0
+                logger.log_metrics(
+                    {**values, "epoch": self.trainer.current_epoch}, step=self.trainer.global_step
+                )
 
     # Optimiser and checkpoint -----------------------------------------------------------------
 
@@ -200,4 +206,4 @@ class TranslationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, as plain containers."""
-        checkpoint["minitf"] = self._stored
+        checkpoint["minitf"] = self.stored

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from datasets import Dataset, DatasetDict
 from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
@@ -16,9 +15,10 @@ from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
 from minitf.data import load_data
 from minitf.evaluation.build import build_model
+from minitf.evaluation.checkpoints import average_checkpoints, model_weights, read_checkpoint
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import Interrupted, Interruption, Monitor, Progress, RandomState
-from minitf.training.checkpoint_io import read_checkpoint
+from minitf.training.checkpoint_io import AtomicCheckpointIO
 from minitf.training.data import TranslationData
 from minitf.training.environment import device_name
 from minitf.training.loggers import build_loggers
@@ -191,17 +191,17 @@ def _test(
     trainer: Trainer,
 ) -> dict[str, SplitResult]:
     """Scores of the best weights, or of the last epochs' average, on every test split."""
-    from minitf.evaluation.checkpoints import average_checkpoints
-
     directory = run_dir / "checkpoints"
     if settings.evaluation.average_last:
         state = average_checkpoints(sorted(directory.glob("epoch-*.ckpt")))
-        torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}},
-                   directory / "average.ckpt")  # fmt: skip
+        content = {
+            "state_dict": {f"model.{name}": weight for name, weight in state.items()},
+            "minitf": module.stored,
+        }
+        AtomicCheckpointIO().save_checkpoint(content, directory / "average.ckpt")
         module.model.load_state_dict(state)
     elif (directory / "best.ckpt").is_file():
-        state = read_checkpoint(directory / "best.ckpt")["state_dict"]
-        module.load_state_dict(state)
+        module.model.load_state_dict(model_weights(read_checkpoint(directory / "best.ckpt")))
     device = trainer.strategy.root_device
     module.to(device)
     limit = settings.evaluation.test_sentences

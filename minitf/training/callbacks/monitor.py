@@ -59,7 +59,7 @@ class Monitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start it again, unless this validation stands alone."""
-        if trainer.training or trainer.state.fn == "fit":
+        if trainer.state.fn == "fit":
             self._resume_clock()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

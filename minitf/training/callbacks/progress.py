@@ -86,7 +86,7 @@ class Progress(ProgressBar):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A line with what validation found, above the bar."""
-        if not self._enabled or trainer.sanity_checking or not trainer.training:
+        if not self._enabled or trainer.sanity_checking or trainer.state.fn != "fit":
             return
         found = {
             name.removeprefix("val/"): float(value)

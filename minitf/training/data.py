@@ -1,0 +1,86 @@
+"""The LightningDataModule: batches for training and validation, and the position in them."""
+
+from typing import Any
+
+import torch
+from datasets import DatasetDict
+from lightning.pytorch import LightningDataModule
+
+from minitf.batching import BatchSampler, EncodedPairs, ResumableLoader, encode_pairs
+from minitf.config.schema import BatchingConfig
+from minitf.tokenizer import TextTokenizer
+
+
+class TranslationData(LightningDataModule):
+    """Encodes the splits once and serves them in batches of like lengths.
+
+    The position in the training data is saved with every checkpoint. Lightning restores a data
+    module before it builds loaders, so that a resumed run continues with the very next batch.
+
+    Args:
+        config: batch size, lengths, workers, and whether the data lives on the device.
+        splits: `train` and `val` are read.
+        tokenizer: the run's.
+        seed: of the order of batches.
+    """
+
+    def __init__(
+        self, config: BatchingConfig, splits: DatasetDict, tokenizer: TextTokenizer, seed: int
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._seed = seed
+        self._train = encode_pairs(splits["train"], tokenizer, config, split="train")
+        self._val = encode_pairs(splits["val"], tokenizer, config, split="val")
+        self._train_loader: ResumableLoader | None = None
+        self._position: dict[str, int] | None = None
+
+    @property
+    def train_pairs(self) -> EncodedPairs:
+        """The encoded training split."""
+        return self._train
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled batches; each data-parallel rank gets its own, equally many."""
+        pairs = self._on_device(self._train)
+        self._train_loader = self._loader(pairs, shuffle=True)
+        if self._position is not None:
+            self._train_loader.load_state_dict(self._position)
+            self._position = None
+        return self._train_loader
+
+    def val_dataloader(self) -> ResumableLoader:
+        """All of `val` on every rank, so that the loss is exact and the same everywhere."""
+        return self._loader(self._on_device(self._val), shuffle=False)
+
+    def _on_device(self, pairs: EncodedPairs) -> EncodedPairs:
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        resident = self._config.on_device and self._config.num_workers == 0
+        return pairs.to(device) if resident and device.type == "cuda" else pairs
+
+    def _loader(self, pairs: EncodedPairs, *, shuffle: bool) -> ResumableLoader:
+        ranks = self.trainer if shuffle else None
+        sampler = BatchSampler(
+            pairs.src_lengths,
+            pairs.tgt_lengths,
+            tokens=self._config.tokens,
+            sentences=self._config.sentences,
+            seed=self._seed,
+            shuffle=shuffle,
+            rank=ranks.global_rank if ranks else 0,
+            world_size=ranks.world_size if ranks else 1,
+        )
+        return ResumableLoader(
+            pairs,
+            sampler,
+            num_workers=self._config.num_workers if shuffle else 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, and how many of its batches were handed out."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue there; called before the loader exists."""
+        self._position = {"epoch": state_dict["epoch"], "n": state_dict["n"]}
