@@ -1,8 +1,11 @@
 """What every test shares: quiet, offline, one thread count."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import jaxtyping
+import pytest
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,3 +15,73 @@ if os.environ.get("MINITF_TYPECHECK", "1") != "0":
     # Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace
     # the check: tests that compile do so in a process of their own, with MINITF_TYPECHECK=0.
     jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
+
+
+SENTENCES = [
+    ("A small dog sleeps.", "Ein kleiner Hund schläft."),
+    ("Two children read a thick book in the garden.", "Zwei Kinder lesen ein Buch im Garten."),
+    ("The woman sees the man.", "Die Frau sieht den Mann."),
+    ("Cats sleep.", "Katzen schlafen."),
+    ("Yesterday the old farmer bought seven geese.", "Gestern kaufte der Bauer sieben Gänse."),
+    ("Why does nobody laugh?", "Warum lacht niemand?"),
+]
+"""Text for tests that need some."""
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes run directories as training does, with random weights: `make_run("model.norm=post")`.
+
+    The weights are larger than those that training starts from, so that the model has opinions.
+    """
+
+    def make(*overrides: str, seed: int = 3) -> Path:
+        import torch
+        from omegaconf import OmegaConf
+
+        from minitf.config.compose import compose_config, plain, to_dataclass
+        from minitf.evaluation.build import build_model
+        from minitf.tokenizer import train_tokenizer
+
+        run_dir = tmp_path_factory.mktemp("run")
+        config = compose_config(
+            ["data=reverse", "model=nano", "tokenizer.vocab_size=300", "model.embed_dim=24",
+             "model.num_heads=3", "model.feedforward_dim=40", f"run_dir={run_dir}", *overrides]
+        )  # fmt: skip
+        OmegaConf.save(OmegaConf.create(plain(config)), run_dir / "config.yaml")
+        settings = to_dataclass(config)
+        texts = [text for pair in SENTENCES for text in pair]
+        tokenizer = train_tokenizer(texts, settings.tokenizer)
+        tokenizer.save(run_dir / "tokenizer.json")
+        (run_dir / "checkpoints").mkdir()
+        for offset, name in enumerate(("best", "last", "epoch-0000", "epoch-0001")):
+            torch.manual_seed(seed + offset)
+            model = build_model(
+                settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id
+            )
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.5).add_(0.1 * torch.randn_like(parameter))
+            torch.save(
+                {
+                    "state_dict": {f"model.{k}": v for k, v in model.state_dict().items()},
+                    "global_step": 10 * offset,
+                    "minitf": {"tokenizer": tokenizer.fingerprint, "config": plain(config)},
+                },
+                run_dir / "checkpoints" / f"{name}.ckpt",
+            )
+        return run_dir
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(make_run: Callable[..., Path]) -> Path:
+    """A run directory with the default architecture; tests leave it as it is."""
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[tuple[str, str]]:
+    """English and German sentence pairs."""
+    return SENTENCES

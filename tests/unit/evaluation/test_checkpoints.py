@@ -14,7 +14,8 @@ def write(path, value, step=0, **further):
     path.parent.mkdir(parents=True, exist_ok=True)
     weight = torch.full((2, 3), float(value))
     content = {"state_dict": {"model.a": weight, "model.b": weight + 1, "other.c": weight}}
-    torch.save({**content, "global_step": step, **further}, path)
+    stored = {"tokenizer": "0123", "config": {}}
+    torch.save({**content, "global_step": step, "minitf": stored, **further}, path)
     return path
 
 
@@ -34,7 +35,7 @@ def run_dir(tmp_path):
 
 
 def chosen(run_dir, checkpoint):
-    weights, _ = find_weights(run_dir, checkpoint)
+    weights = find_weights(run_dir, checkpoint).tensors
     assert sorted(weights) == ["a", "b"]
     assert torch.equal(weights["b"], weights["a"] + 1)
     return weights["a"][0, 0].item()
@@ -70,6 +71,11 @@ def test_a_file_is_found_by_its_path(run_dir, tmp_path):
 def test_averaged_weights_of_an_ema_run_are_the_models(run_dir):
     path = write(run_dir / "ema.ckpt", 3, current_model_state={"model.a": torch.zeros(2, 3)})
     assert chosen(run_dir, str(path)) == 3
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "average:last:2"])
+def test_the_tokenizers_fingerprint_comes_along(run_dir, checkpoint):
+    assert find_weights(run_dir, checkpoint).tokenizer == "0123"
 
 
 def test_the_mean_is_rounded_once(tmp_path):
