@@ -15,13 +15,17 @@ _LISTED = 10
 """Names of a folder's files that a message shows."""
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
-    r"""Yield a UTF-8 text file's lines, without their ends; `.gz` is unpacked.
+def read_lines(path: str | Path, *, keep_ends: bool = False) -> Iterator[str]:
+    r"""Yield a UTF-8 text file's lines; `.gz` is unpacked.
 
     A line ends with `\n` or `\r\n` and with nothing else: other characters that count as line
     breaks elsewhere (a lone `\r`, U+2028, form feed) stay in their line, so that lines are counted
     as `wc -l` counts them. A byte order mark at the beginning is left out. An empty file has no
     lines.
+
+    Args:
+        path: the file.
+        keep_ends: leave each line's end in place, as it stands.
 
     Raises:
         UserError: No such file, not UTF-8, a NUL byte, or a damaged `.gz`; raised when the reading
@@ -30,7 +34,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
     path = Path(path)
     try:
         with open_binary(path) as stream:
-            yield from decode_lines(stream, str(path))
+            yield from decode_lines(stream, str(path), keep_ends=keep_ends)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise UserError(
             f"{path} is not a whole gzip file ({error}); fetch it again, or rename it if it is "
@@ -38,12 +42,13 @@ def read_lines(path: str | Path) -> Iterator[str]:
         ) from error
 
 
-def decode_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+def decode_lines(stream: BinaryIO, name: str, *, keep_ends: bool = False) -> Iterator[str]:
     """Yield the lines of an open file or pipe, as `read_lines` does.
 
     Args:
         stream: bytes; read as they come.
         name: what messages call it.
+        keep_ends: leave each line's end in place, as it stands.
 
     Raises:
         UserError: Not UTF-8, or a NUL byte.
@@ -68,7 +73,12 @@ def decode_lines(stream: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}:{number}: NUL byte at offset {begin + nul}; this is not a text file in "
                 "UTF-8, or it is damaged"
             )
-        yield text.removesuffix("\n").removesuffix("\r")
+        yield text if keep_ends else _without_end(text)
+
+
+def _without_end(line: str) -> str:
+    # Only "\r\n" is an end; a "\r" that nothing follows in the file is text.
+    return line[:-2] if line.endswith("\r\n") else line.removesuffix("\n")
 
 
 def open_binary(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from minitf.config.errors import UserError
@@ -31,7 +32,7 @@ def named_splits(train: str, val: str, tests: list[str]) -> dict[str, str]:
     splits = {"train": train, "val": val}
     for test in tests:
         # A file name serves as the split's name as it stands, folders and place-holder aside.
-        name = Path(test).name.replace("{lang}", "").strip(".") or test
+        name = re.sub(r"\.?\{lang\}", "", Path(test).name).strip(".") or test
         if name in splits:
             raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
         splits[name] = test

@@ -56,9 +56,9 @@ def new_characters() -> Tokenizer:
 
 def readable_piece(tokenizer: Tokenizer, number: int) -> str:
     r"""A token as a label: `▁Hund`, `<s>`, `\n`; bytes that are no text as `\xc3`."""
-    token = tokenizer.id_to_token(number)
+    token = str(tokenizer.id_to_token(number))
     if number < len(SPECIALS):
-        return str(token)
+        return token
     if isinstance(tokenizer.model, models.BPE):
         token = _bytes_of(token).decode(errors="backslashreplace")
     shown = token.replace(" ", "▁")

@@ -1,0 +1,133 @@
+"""`data=hub`: a Hugging Face data set by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minitf.config.errors import UserError
+from minitf.config.schema import HubConfig
+from minitf.data.in_memory import Pair
+from minitf.data.pairs import checked_pairs
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_PROBE_SECONDS = 3.0
+"""How long to wait for the hub before going on with what is in the cache."""
+
+
+def read_hub(config: HubConfig) -> dict[str, list[Pair]]:
+    """Read every split, from the hub or from what an earlier run left in its cache.
+
+    `HF_HUB_OFFLINE=1` and the other variables of `huggingface_hub` and `datasets` hold. A path of
+    a folder is read from there.
+
+    Raises:
+        UserError: The data set cannot be had (no network and not in the cache, no such name), it
+            lacks a split or column, or a value is no text or empty.
+    """
+    found = _load(config)
+    splits = {"train": config.train, "val": config.val}
+    for name in config.tests:
+        if name in splits:
+            raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
+        splits[name] = name
+    missing = [name for name in splits.values() if name not in found]
+    if missing:
+        raise UserError(
+            f"{config.path} has no split {missing[0]!r}; it has {', '.join(found)}; set "
+            "data.train, data.val and data.tests"
+        )
+    return {split: _pairs(config, found[name], name) for split, name in splits.items()}
+
+
+def _load(config: HubConfig) -> Any:
+    from datasets import load_dataset
+
+    is_folder = Path(config.path).is_dir()
+    reachable = is_folder or _reachable()
+    try:
+        with _offline(not reachable):
+            return load_dataset(config.path, config.config_name, revision=config.revision)
+    except Exception as error:  # datasets raises a dozen kinds, all about this one call
+        if not reachable:
+            raise UserError(
+                f"{config.path} is not in the cache and the Hugging Face hub cannot be reached"
+                f"{_why_offline()}; connect, or use local files with data=text_files or data=table"
+            ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot load {config.path} from the Hugging Face hub: {reason}") from error
+
+
+def _reachable() -> bool:
+    """Whether the hub answers at all; by itself `datasets` retries for half a minute."""
+    from datasets import config as datasets_config
+    from huggingface_hub import get_session
+
+    if datasets_config.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(datasets_config.HF_ENDPOINT, timeout=_PROBE_SECONDS)
+    except Exception:  # the HTTP library differs between versions of huggingface_hub
+        return False
+    return True
+
+
+def _why_offline() -> str:
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if value := os.environ.get(name):
+            return f" ({name}={value})"
+    return ""
+
+
+@contextmanager
+def _offline(wanted: bool) -> Iterator[None]:
+    """Let both libraries use their caches alone, as HF_HUB_OFFLINE=1 does at their import."""
+    from datasets import config as datasets_config
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE
+    if wanted:
+        constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE = before
+
+
+def _pairs(config: HubConfig, data: Dataset, split: str) -> list[Pair]:
+    name = f"{config.path}, split {split}"
+    columns = [_texts(config, data, side, name) for side in (config.src, config.tgt)]
+    return checked_pairs(
+        *columns,
+        empty_lines=config.empty_lines,
+        lowercase=config.lowercase,
+        name=name,
+        place=lambda n, is_src: f"{name}, row {n + 1}: {config.src if is_src else config.tgt!r}",
+    )
+
+
+def _texts(config: HubConfig, data: Dataset, side: str, name: str) -> list[str]:
+    """One side as text; nulls become empty."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    table = data.with_format("arrow")[:]
+    kind = f"column {side!r}"
+    if config.translation_column in table.column_names:
+        structure = table.column(config.translation_column).combine_chunks()
+        if pa.types.is_struct(structure.type):
+            table = pa.Table.from_struct_array(structure)
+            kind = f"{config.translation_column!r} entry {side!r}"
+    if side not in table.column_names:
+        raise UserError(
+            f"{name} has no {kind}; it has {', '.join(table.column_names)}; set data.src and "
+            "data.tgt to two of them"
+        )
+    values = table.column(side)
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        raise UserError(f"{name}: {kind} must hold text, row 1 on it is {values.type}")
+    return [value or "" for value in values.to_pylist()]

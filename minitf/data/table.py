@@ -1,0 +1,211 @@
+"""`data=table`: jsonl, csv, tsv or parquet files with a source and a target column.
+
+Values are taken exactly as they stand: `NA`, `null` or a date in a csv file is text.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from minitf.config.errors import UserError
+from minitf.config.schema import TableConfig
+from minitf.data.in_memory import Pair
+from minitf.data.pairs import checked_pairs
+from minitf.data.text import listing, read_lines
+
+FORMATS = ("jsonl", "csv", "tsv", "parquet")
+
+
+@dataclass
+class Columns:
+    """The two columns of a table, and where each row stands in its file."""
+
+    src: list[str]
+    tgt: list[str]
+    places: list[str]
+
+
+def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
+    """Read every split.
+
+    Raises:
+        UserError: A file that is missing or not of its format, a column that it lacks, or a value
+            that is no text or is empty; file and row are named.
+    """
+    splits = {"train": config.train, "val": config.val}
+    for name, file in config.tests.items():
+        if name in splits:
+            raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
+        splits[name] = file
+    return {split: read_split(config, file) for split, file in splits.items()}
+
+
+def read_split(config: TableConfig, file: str) -> list[Pair]:
+    """Read one file."""
+    path = Path(config.root).expanduser() / file
+    if not path.is_file():
+        raise UserError(
+            f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
+            "data.tests to what is there"
+        )
+    read = {"jsonl": read_jsonl, "csv": read_csv, "tsv": read_tsv, "parquet": read_parquet}
+    columns = read[table_format(path, config.format)](path, config.src, config.tgt)
+    sides = {True: config.src, False: config.tgt}
+    return checked_pairs(
+        columns.src,
+        columns.tgt,
+        empty_lines=config.empty_lines,
+        lowercase=config.lowercase,
+        name=str(path),
+        place=lambda n, is_src: f"{columns.places[n]}: column {sides[is_src]!r}",
+    )
+
+
+def table_format(path: Path, wanted: str | None) -> str:
+    """The file's format: the one wanted, else what its name ends with.
+
+    Raises:
+        UserError: It is not one of FORMATS.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix.removeprefix(".")
+    found = wanted or {"ndjson": "jsonl", "json": "jsonl", "pq": "parquet"}.get(suffix, suffix)
+    if found not in FORMATS:
+        raise UserError(
+            f"data.format must be one of {', '.join(FORMATS)}, got "
+            + (repr(wanted) if wanted else f"none, and {path.name} does not end with one")
+        )
+    return found
+
+
+def read_jsonl(path: Path, src: str, tgt: str) -> Columns:
+    """Read one JSON object a line; blank lines do not count."""
+    columns = Columns([], [], [])
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{place}: not JSON, {error}; a jsonl file holds one object a line"
+            ) from None
+        if not isinstance(row, dict):
+            raise UserError(
+                f"{place}: must be an object such as {{{json.dumps(src)}: …, {json.dumps(tgt)}: …}}"
+                f", got {_json_kind(row)}"
+            )
+        columns.src.append(_json_text(row, src, place))
+        columns.tgt.append(_json_text(row, tgt, place))
+        columns.places.append(place)
+    return columns
+
+
+def read_csv(path: Path, src: str, tgt: str) -> Columns:
+    """Read comma-separated values (RFC 4180)."""
+    return _read_delimited(path, src, tgt, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+
+
+def read_tsv(path: Path, src: str, tgt: str) -> Columns:
+    """Read tab-separated values, in which quotes are ordinary characters."""
+    return _read_delimited(path, src, tgt, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _read_delimited(
+    path: Path, src: str, tgt: str, *, delimiter: str, quoting: Literal[0, 3]
+) -> Columns:
+    """The first row names the columns; blank lines do not count."""
+    lines = read_lines(path, keep_ends=True)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    rows = _csv_rows(reader, path)
+    header = next(rows, None)
+    if header is None:
+        raise UserError(f"{path} is empty; its first row must name the columns")
+    s, t = (_column(header[1], name, str(path)) for name in (src, tgt))
+    columns = Columns([], [], [])
+    for place, row in rows:
+        if len(row) != len(header[1]):
+            raise UserError(
+                f"{place}: {len(row)} fields, but the first row names {len(header[1])} columns; "
+                "quote fields that hold commas or quotes"
+            )
+        columns.src.append(row[s])
+        columns.tgt.append(row[t])
+        columns.places.append(place)
+    return columns
+
+
+def read_parquet(path: Path, src: str, tgt: str) -> Columns:
+    """Read two string columns of a parquet file; nulls become empty."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        file = pq.ParquetFile(path)
+        schema = file.schema_arrow
+        for name in (src, tgt):
+            _column(schema.names, name, str(path))
+            kind = schema.field(name).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
+        table = file.read(columns=[src, tgt])
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a whole parquet file: {reason}") from error
+    return Columns(
+        src=[value or "" for value in table.column(src).to_pylist()],
+        tgt=[value or "" for value in table.column(tgt).to_pylist()],
+        places=[f"{path}, row {n + 1}" for n in range(table.num_rows)],
+    )
+
+
+def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each row that is not blank, with its place."""
+    while True:
+        begin = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{path}:{begin}: not csv, {error}") from None
+        if row is None:
+            return
+        if row:
+            yield f"{path}:{begin}", row
+
+
+def _column(names: list[str], name: str, place: str) -> int:
+    """The column's number."""
+    if name not in names:
+        raise UserError(
+            f"{place} has no column {name!r}; it has {', '.join(names) or 'none'}; set data.src "
+            "and data.tgt to two of them"
+        )
+    if names.count(name) > 1:
+        raise UserError(f"{place} has {names.count(name)} columns {name!r}; names must differ")
+    return names.index(name)
+
+
+def _json_text(row: dict[str, Any], name: str, place: str) -> str:
+    _column(list(row), name, place)
+    value = row[name]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UserError(f"{place}: column {name!r} must hold text, got {_json_kind(value)}")
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise UserError(f"{place}: column {name!r} holds a lone surrogate, which is not Unicode")
+    return value
+
+
+def _json_kind(value: Any) -> str:
+    """What JSON calls the value, and the value."""
+    kinds = {bool: "a boolean", int: "a number", float: "a number", dict: "an object"}
+    shown = json.dumps(value, ensure_ascii=False)
+    shown = shown if len(shown) <= 40 else shown[:40] + "…"
+    return f"{kinds.get(type(value), 'an array' if isinstance(value, list) else 'text')}: {shown}"

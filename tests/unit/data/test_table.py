@@ -1,0 +1,234 @@
+"""Tables: values come through exactly as they stand, faults are named with file and row."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minitf.config.errors import UserError
+from minitf.config.schema import EmptyLines, TableConfig
+from minitf.data import load_data
+from minitf.data.table import read_csv
+
+PAIRS = [
+    ("NA", "null"),
+    ("None", "2024-01-31"),
+    ('say "hi", now', "1.0"),
+    (" two\nlines ", "a\u2028b\x85c"),
+    ("nan", "true"),
+]
+
+
+def written(path: Path, pairs: list[tuple[str, str]] = PAIRS) -> Path:
+    """The pairs in the format that the path's name says, beside a column of numbers."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith("parquet"):
+        columns = {"src": [s for s, _ in pairs], "n": list(range(len(pairs)))}
+        pq.write_table(pa.table(columns | {"tgt": [t for _, t in pairs]}), path)
+        return path
+    open_ = gzip.open if path.name.endswith(".gz") else open
+    with open_(path, "wt", encoding="utf-8", newline="") as file:
+        if name.endswith("jsonl"):
+            for n, (s, t) in enumerate(pairs):
+                file.write(json.dumps({"src": s, "n": n, "tgt": t}, ensure_ascii=False) + "\n")
+        elif name.endswith("tsv"):
+            file.write(
+                "src\tn\ttgt\n" + "".join(f"{s}\t{n}\t{t}\n" for n, (s, t) in enumerate(pairs))
+            )
+        else:
+            rows = [(s, n, t) for n, (s, t) in enumerate(pairs)]
+            csv.writer(file).writerows([("src", "n", "tgt"), *rows])
+    return path
+
+
+def load(path: Path, **options: Any) -> list[tuple[str, str]]:
+    data = load_data(TableConfig(root=str(path.parent), train=path.name, val=path.name, **options))
+    return list(zip(data["train"]["src"], data["train"]["tgt"], strict=True))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet"])
+def test_values_are_taken_exactly(tmp_path: Path, name: str) -> None:
+    assert load(written(tmp_path / name)) == PAIRS
+
+
+def test_quotes_in_tsv_are_ordinary(tmp_path: Path) -> None:
+    pairs = [('"so', 'er "sagt" es'), ("it's 5\"", "'")]
+    assert load(written(tmp_path / "a.tsv", pairs)) == pairs
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))] * 2)
+    )
+)
+def test_any_csv_comes_back(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    columns = read_csv(written(tmp_path / "a.csv", pairs), "src", "tgt")
+    assert list(zip(columns.src, columns.tgt, strict=True)) == pairs
+
+
+def test_columns_have_the_names_given(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("de,en\nja,yes\n")
+    assert load(tmp_path / "a.csv", src="en", tgt="de") == [("yes", "ja")]
+
+
+def test_format_overrides_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text('{"src": "yes", "tgt": "ja"}\n')
+    assert load(tmp_path / "a.txt", format="jsonl") == [("yes", "ja")]
+    (tmp_path / "b.txt").write_text('src\ttgt\n"yes\tja\n')
+    assert load(tmp_path / "b.txt", format="tsv") == [('"yes', "ja")]
+
+
+def test_blank_lines_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\n{"src": "yes", "tgt": "ja"}\n\n')
+    assert load(tmp_path / "a.jsonl") == [("yes", "ja")]
+    (tmp_path / "a.csv").write_text("src,tgt\n\nyes,ja\n\n")
+    assert load(tmp_path / "a.csv") == [("yes", "ja")]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_nulls_are_empty_and_can_be_skipped(tmp_path: Path, name: str) -> None:
+    written(tmp_path / name, [("yes", "ja"), ("no", None)])  # type: ignore[list-item]
+    assert load(tmp_path / name, empty_lines=EmptyLines.skip) == [("yes", "ja")]
+    place = ", row 2" if name == "a.parquet" else ":2"
+    with pytest.raises(UserError, match=rf"^{tmp_path}/{name}{place}: column 'tgt' is empty; put"):
+        load(tmp_path / name)
+
+
+def test_dictionary_encoded_parquet_is_text(tmp_path: Path) -> None:
+    texts = pa.array(["a", "b", "a"]).dictionary_encode()
+    pq.write_table(pa.table({"src": texts, "tgt": texts}), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet") == [("a", "a"), ("b", "b"), ("a", "a")]
+
+
+def test_test_splits_have_the_names_given(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv")
+    config = TableConfig(root=str(tmp_path), train="a.csv", val="a.csv", tests={"news": "a.csv"})
+    assert list(load_data(config)) == ["train", "val", "news"]
+
+
+BROKEN = {
+    "a column that is not there": (
+        "a.jsonl",
+        b'{"en": "yes", "de": "ja"}\n',
+        "{path}:1 has no column 'src'; it has en, de; set data.src and data.tgt to two of them",
+    ),
+    "a csv column that is not there": (
+        "a.csv",
+        b"src,target\nyes,ja\n",
+        "{path} has no column 'tgt'; it has src, target; set data.src and data.tgt to two of them",
+    ),
+    "a column twice": (
+        "a.csv",
+        b"src,tgt,src\nyes,ja,no\n",
+        "{path} has 2 columns 'src'; names must differ",
+    ),
+    "a number": (
+        "a.jsonl",
+        b'{"src": "a", "tgt": "b"}\n{"src": "yes", "tgt": 7}\n',
+        "{path}:2: column 'tgt' must hold text, got a number: 7",
+    ),
+    "an object": (
+        "a.jsonl",
+        b'{"src": {"en": "yes"}, "tgt": "ja"}\n',
+        '{path}:1: column \'src\' must hold text, got an object: {{"en": "yes"}}',
+    ),
+    "an array of rows": (
+        "a.jsonl",
+        b'[{"src": "yes", "tgt": "ja"}]\n',
+        '{path}:1: must be an object such as {{"src": …, "tgt": …}}, got an array: '
+        '[{{"src": "yes", "tgt": "ja"}}]',
+    ),
+    "not JSON": (
+        "a.jsonl",
+        b'{"src": "a", "tgt": "b"}\n{"src": "yes", tgt}\n',
+        "{path}:2: not JSON, Expecting property name enclosed in double quotes: line 1 column 16 "
+        "(char 15); a jsonl file holds one object a line",
+    ),
+    "a lone surrogate": (
+        "a.jsonl",
+        b'{"src": "\\ud800", "tgt": "ja"}\n',
+        "{path}:1: column 'src' holds a lone surrogate, which is not Unicode",
+    ),
+    "a field too many": (
+        "a.csv",
+        b'src,tgt\n"a\nb",c\nyes, sir,ja\n',
+        "{path}:4: 3 fields, but the first row names 2 columns; quote fields that hold commas or "
+        "quotes",
+    ),
+    "an open quote": (
+        "a.csv",
+        b'src,tgt\na,b\n"yes,ja\nno,nein\n',
+        "{path}:3: not csv, unexpected end of data",
+    ),
+    "an empty field": (
+        "a.csv",
+        b"src,tgt\nyes,\n",
+        "{path}:2: column 'tgt' is empty; put text there, remove the pair, or leave such pairs "
+        "out with data.empty_lines=skip",
+    ),
+    "an empty csv": ("a.csv", b"", "{path} is empty; its first row must name the columns"),
+    "an empty jsonl": ("a.jsonl", b"", "{path} has no pairs"),
+    "a header alone": ("a.csv", b"src,tgt\n", "{path} has no pairs"),
+    "latin-1": (
+        "a.csv",
+        "src,tgt\ncheese,Käse\n".encode("latin-1"),
+        "{path}:2: byte 0xe4 at offset 16 is not UTF-8; convert the file, for example with "
+        "iconv -f latin1 -t utf-8",
+    ),
+    "text called parquet": (
+        "a.parquet",
+        b"src,tgt\nyes,ja\n",
+        "{path} is not a whole parquet file: Parquet magic bytes not found in footer. Either the "
+        "file is corrupted or this is not a parquet file.",
+    ),
+    "no format": (
+        "a.txt",
+        b"yes\n",
+        "data.format must be one of jsonl, csv, tsv, parquet, got none, and a.txt does not end "
+        "with one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_table_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(caught.value) == message.format(path=path)
+
+
+def test_a_parquet_column_of_numbers_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"src": ["a"], "tgt": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "a.parquet")
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/a.parquet: column 'tgt' must hold text, row 1 on it is int64"
+    )
+
+
+def test_a_missing_table_lists_its_folder(tmp_path: Path) -> None:
+    written(tmp_path / "b.csv")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "a.csv")
+    assert str(caught.value) == (
+        f"no file {tmp_path}/a.csv; {tmp_path} holds b.csv; set data.root, data.train, data.val "
+        "and data.tests to what is there"
+    )
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^data\.format must be one of .*, got 'xml'$"):
+        load(written(tmp_path / "a.csv"), format="xml")
