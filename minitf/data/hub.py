@@ -71,10 +71,10 @@ def _reachable() -> bool:
     if datasets_config.HF_HUB_OFFLINE:
         return False
     try:
-        get_session().head(datasets_config.HF_ENDPOINT, timeout=_PROBE_SECONDS)
+        answer = get_session().head(datasets_config.HF_ENDPOINT, timeout=_PROBE_SECONDS)
     except Exception:  # the HTTP library differs between versions of huggingface_hub
         return False
-    return True
+    return bool(answer.status_code < 400)  # a proxy without a connection answers too
 
 
 def _why_offline() -> str:

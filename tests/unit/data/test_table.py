@@ -43,8 +43,8 @@ def written(path: Path, pairs: list[tuple[str, str]] = PAIRS) -> Path:
                 "src\tn\ttgt\n" + "".join(f"{s}\t{n}\t{t}\n" for n, (s, t) in enumerate(pairs))
             )
         else:
-            rows = [(s, n, t) for n, (s, t) in enumerate(pairs)]
-            csv.writer(file).writerows([("src", "n", "tgt"), *rows])
+            numbered = [(s, n, t) for n, (s, t) in enumerate(pairs)]
+            csv.writer(file).writerows([("src", "n", "tgt"), *numbered])
     return path
 
 
