@@ -78,10 +78,12 @@ def _reachable() -> bool:
 
 
 def _why_offline() -> str:
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if value := os.environ.get(name):
-            return f" ({name}={value})"
-    return ""
+    from datasets import config as datasets_config
+
+    if not datasets_config.HF_HUB_OFFLINE:
+        return ""
+    names = ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return next((f" ({name}={os.environ[name]})" for name in names if os.environ.get(name)), "")
 
 
 @contextmanager
