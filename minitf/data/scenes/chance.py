@@ -1,0 +1,67 @@
+"""The state of one sentence in the making: its random choices and what it speaks of already."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from minitf.data.scenes.lexicon import Adjective, NameForms, Noun, Verb
+
+T = TypeVar("T")
+Combination = tuple[str, str]
+"""An adjective or verb and the noun that it goes with, in English."""
+
+
+class Retry(Exception):
+    """The choices made so far cannot be completed; the sentence is begun anew."""
+
+
+class Draft:
+    """One sentence in the making.
+
+    All randomness comes from `random.Random.random`, whose sequence Python guarantees for a seed.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._random = rng.random
+        self.used: set[Noun | NameForms] = set()
+        self.combinations: list[Combination] = []
+
+    def chance(self, probability: float) -> bool:
+        """Whether something happens that has this probability."""
+        return self._random() < probability
+
+    def pick(self, items: Sequence[T]) -> T:
+        """Draws one of the items, each as likely as any other.
+
+        Raises:
+            Retry: if there are none.
+        """
+        if not items:
+            raise Retry
+        return items[int(self._random() * len(items))]
+
+    def noun(self, nouns: Sequence[Noun]) -> Noun:
+        """Draws a noun that the sentence does not hold yet.
+
+        Raises:
+            Retry: if the draw hits a noun that it holds.
+        """
+        return self._new(nouns)
+
+    def name(self, names: Sequence[NameForms]) -> NameForms:
+        """Draws a name that the sentence does not hold yet; raises Retry as `noun` does."""
+        return self._new(names)
+
+    def _new(self, items: Sequence[T]) -> T:
+        item = self.pick(items)
+        if item in self.used:
+            raise Retry
+        self.used.add(item)  # type: ignore[arg-type]
+        return item
+
+    def combine(self, head: Adjective | Verb, noun: Noun) -> None:
+        """Notes that the adjective or verb goes with the noun in this sentence."""
+        word = head.english if isinstance(head, Adjective) else f"{head.english} {head.particle}"
+        self.combinations.append((word.strip(), noun.english))

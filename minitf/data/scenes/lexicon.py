@@ -1,0 +1,291 @@
+"""The words of the grammar, read from the tables.
+
+Every entry is one object, compared by identity, so that it can be a dictionary's key at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from minitf.data.scenes.tables import rows, spelled, words
+
+Gender = Literal["m", "f", "n"]
+Case = Literal["nom", "acc", "dat", "gen"]
+Agreement = Literal["1", "3", "p"]
+"""What a verb agrees with: I, a third person singular, a plural."""
+
+# Tags that others imply, so that the tables need not repeat them.
+_IMPLIED = {
+    "adult": "person",
+    "child": "person",
+    "elder": "person",
+    "pet": "animal",
+    "prey": "animal",
+    "farm": "animal",
+    "wild": "animal",
+    "zoo": "animal",
+    "forest": "animal",
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Noun:
+    """A noun; plurals are empty where none is used."""
+
+    english: str
+    english_plural: str
+    german: str
+    gender: Gender
+    genitive: str
+    plural: str
+    tags: frozenset[str]
+
+    def has(self, wanted: Iterable[str]) -> bool:
+        """Whether the noun has one of these tags, or this name."""
+        return not self.tags.isdisjoint(wanted)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Adjective:
+    """An adjective; `stem` is what endings are added to, comparatives are empty where unused."""
+
+    english: str
+    german: str
+    stem: str
+    english_comparative: str
+    german_comparative: str
+    nouns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Verb:
+    """A verb. `past` is the third person of the preterite where German uses it, else empty."""
+
+    english: str
+    particle: str
+    english_past: str
+    english_ing: str
+    infinitive: str
+    prefix: str
+    present: str
+    auxiliary: str
+    participle: str
+    past: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Determiner:
+    """A word before a noun. `declension`: der, dieser, ein or none; `adjective`: its endings."""
+
+    english: str
+    english_plural: str
+    stem: str
+    declension: str
+    adjective: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PronounForms:
+    """A personal pronoun's forms in both languages."""
+
+    english: str
+    english_object: str
+    english_possessive: str
+    nominative: str
+    accusative: str
+    dative: str
+    reflexive: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NameForms:
+    """A person's or city's name; `kind` is m, f or city."""
+
+    english: str
+    german: str
+    kind: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Word:
+    """An adverb, numeral or other word that has one form in each language."""
+
+    english: str
+    german: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Time:
+    """An adverbial of time; `scale` is often (a frequency), day or long."""
+
+    english: str
+    german: str
+    tenses: tuple[str, ...]
+    scale: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Modal:
+    """A modal verb; English forms it with an auxiliary, as a verb (`wants to`) or with `be`."""
+
+    english: str
+    english_past: str
+    tail: str
+    kind: str
+    singular: str
+    plural: str
+    past: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Preposition:
+    """A preposition and the German case that it governs here."""
+
+    english: str
+    german: str
+    case: Case
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """A noun with its prepositions of rest, of arrival and of departure."""
+
+    noun: Noun
+    at: Preposition
+    to: Preposition
+    source: Preposition
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """What a verb is used with; see the comment on top of tables/frames.txt."""
+
+    verb: Verb
+    subjects: tuple[Noun, ...]
+    subject_tags: tuple[str, ...]
+    datives: tuple[Noun, ...]
+    accusatives: tuple[Noun, ...]
+    complement: str
+    governed: Preposition | None
+    governed_nouns: tuple[Noun, ...]
+    targets: tuple[Place, ...]
+    places: tuple[Place, ...]
+    manners: tuple[Word, ...]
+    flags: frozenset[str]
+
+
+def _noun(row: list[str]) -> Noun:
+    english, english_plural, german, gender, genitive, plural, tags = row
+    tagged = set(words(tags)) | {english.replace(" ", "_")}
+    tagged |= {_IMPLIED[tag] for tag in tagged if tag in _IMPLIED}
+    assert gender in ("m", "f", "n"), german
+    return Noun(
+        english, spelled(english_plural), german, gender, genitive, spelled(plural),
+        frozenset(tagged),
+    )  # fmt: skip
+
+
+def _adjective(row: list[str]) -> Adjective:
+    english, german, stem, english_comparative, german_comparative, nouns = row
+    return Adjective(
+        english, german, german if stem == "-" else stem, spelled(english_comparative),
+        spelled(german_comparative), words(nouns),
+    )  # fmt: skip
+
+
+def _verb(row: list[str]) -> Verb:
+    english, english_past, english_ing, infinitive, present, past = row
+    english, _, particle = english.replace("_", " ").partition("|")
+    prefix, _, bare = infinitive.rpartition("|")
+    auxiliary, _, participle = past.rpartition(" ")
+    return Verb(
+        english, particle, english_past, english_ing, bare, prefix, present,
+        auxiliary=auxiliary, participle=participle if auxiliary else "",
+        past="" if auxiliary else past,
+    )  # fmt: skip
+
+
+NOUNS = tuple(map(_noun, rows("nouns", 7)))
+ADJECTIVES = tuple(map(_adjective, rows("adjectives", 6)))
+VERBS = tuple(map(_verb, rows("verbs", 6)))
+DETERMINERS = tuple(Determiner(*map(spelled, row)) for row in rows("determiners", 5))
+PRONOUNS = tuple(PronounForms(*row) for row in rows("pronouns", 8))  # type: ignore[arg-type]
+PEOPLE = tuple(NameForms(*row) for row in rows("names", 3) if row[2] != "city")
+CITIES = tuple(NameForms(*row) for row in rows("names", 3) if row[2] == "city")
+NUMERALS = tuple(Word(*row) for row in rows("numerals", 2))
+MANNERS = tuple(Word(*row) for row in rows("adverbs", 2))
+TIMES = tuple(Time(row[0], row[1], words(row[2]), row[3]) for row in rows("times", 4))
+MODALS = tuple(Modal(*map(spelled, row)) for row in rows("modals", 7))
+
+NOUN = {noun.english.replace(" ", "_"): noun for noun in NOUNS}
+MANNER = {manner.english: manner for manner in MANNERS}
+VERB = {
+    (
+        f"{verb.english}|{verb.particle}".rstrip("|").replace(" ", "_"),
+        verb.prefix + verb.infinitive,
+    ): verb
+    for verb in VERBS
+}
+DETERMINER = {determiner.english or determiner.english_plural: determiner
+              for determiner in DETERMINERS}  # fmt: skip
+THE, A, THIS, EVERY, WHICH, NO = (
+    DETERMINER[word] for word in ("the", "a", "this", "every", "which", "no")
+)
+BARE = next(each for each in DETERMINERS if not each.stem)
+POSSESSIVE = {word: DETERMINER[word] for word in ("my", "his", "her", "our", "their")}
+I, HE, SHE, WE, THEY, IT_M, IT_F, IT_N = PRONOUNS
+PRONOUN_OF_GENDER: dict[str, PronounForms] = {"m": IT_M, "f": IT_F, "n": IT_N}
+
+
+def nouns_with(tags: Iterable[str]) -> tuple[Noun, ...]:
+    """Nouns that have one of the tags or names, in the table's order."""
+    wanted = frozenset(tags)
+    return tuple(noun for noun in NOUNS if noun.has(wanted))
+
+
+def _places(row: list[str]) -> list[Place]:
+    nouns, at_english, at_german, to_english, to_german, kinds = row
+    source = Preposition(
+        "out of" if to_english == "into" else "from", "aus" if at_german == "in" else "von", "dat"
+    )
+    at = Preposition(spelled(at_english), at_german, "dat")
+    to = Preposition(spelled(to_english), to_german, "dat" if to_german == "zu" else "acc")
+    tags = words(kinds)
+    return [
+        Place(NOUN[noun], at, to, source, frozenset((*tags, noun) if "*" in tags else tags))
+        for noun in words(nouns)
+    ]
+
+
+PLACES = tuple(place for row in rows("places", 6) for place in _places(row))
+
+
+def places_of(kinds: Iterable[str]) -> tuple[Place, ...]:
+    """Places of one of these kinds, in the table's order."""
+    wanted = frozenset(kinds)
+    return tuple(place for place in PLACES if not place.kinds.isdisjoint(wanted))
+
+
+def _frame(row: list[str]) -> Frame:
+    english, german, subject, dative, accusative, complement, places, manners, flags = row
+    kind, _, of = complement.partition(":")
+    governed, governed_nouns, targets = None, (), ()  # type: ignore[var-annotated]
+    if "/" in kind:
+        words_english, preposition, case = kind.split("/")
+        governed = Preposition(words_english, preposition, case)  # type: ignore[arg-type]
+        governed_nouns, kind = nouns_with(words(of)), "governed"
+    elif kind in ("at", "to", "from"):
+        targets = places_of(words(of))
+    return Frame(
+        VERB[english, german.replace("|", "")], nouns_with(words(subject)), words(subject),
+        nouns_with(words(dative)), nouns_with(words(accusative)), spelled(kind), governed,
+        governed_nouns, targets, places_of(words(places)),
+        tuple(MANNER[manner] for manner in words(manners)), frozenset(words(flags)),
+    )  # fmt: skip
+
+
+FRAMES = tuple(map(_frame, rows("frames", 9)))
