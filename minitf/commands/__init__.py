@@ -12,21 +12,21 @@ COMMANDS = {
     "verify": "certify that two attention implementations do the same",
     "translate": "translate text: a file, a pipe, or what is typed",
     "evaluate": "BLEU, chrF, TER and loss of a run; significance between two",
-    "export": "write a model as safetensors, or for transformers, CTranslate2, ONNX",
+    "export": "write a model as safetensors, or for another engine",
     "bench": "this machine's speed and memory, against the alternatives",
 }
 """What `minitf --help` lists; `NAME` is `minitf.commands.NAME:main(argv) -> exit code`."""
 
 _EPILOG = """\
 examples:
-  python train.py                                train; the newest run is outputs/latest
-  minitf translate outputs/latest                type a sentence, read its translation
-  minitf translate outputs/latest < in > out     a file, line by line
-  minitf evaluate outputs/latest                 scores on the run's test splits
-  minitf evaluate RUN_A RUN_B                    is the difference significant?
-  minitf verify                                  is minitf's attention the same as torch's?
+  python train.py                           train; into outputs/latest
+  minitf translate outputs/latest           type a sentence, read another
+  minitf translate outputs/latest <in >out  a file, line by line
+  minitf evaluate outputs/latest            scores on the run's test splits
+  minitf evaluate RUN_A RUN_B               is the difference significant?
+  minitf verify                             is minitf's attention torch's?
 
-exit codes: 0 done, 1 a check failed, 2 something to put right (one line says what)
+exit codes: 0 done, 1 a check failed, 2 something to put right (in one line)
 
 `minitf COMMAND --help` shows a command's options."""
 

@@ -1,0 +1,203 @@
+"""`minitf translate` as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import minitf
+from minitf.commands import main
+
+MINITF = [sys.executable, "-c", "import sys; from minitf.commands import main; sys.exit(main())"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_run, sentences):
+    texts = [source for source, _ in sentences]
+    return dict(zip(texts, minitf.load(tiny_run, device="cpu").translate(texts), strict=True))
+
+
+@pytest.fixture
+def translate(tiny_run, capsys):
+    """The command in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        code = main(["translate", str(tiny_run), "--device", "cpu", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_pipe_in_a_foreign_locale(tiny_run, expected):
+    texts = list(expected)
+    lines = [texts[0], "", texts[1], "   ", texts[2]]
+    environment = {**ENVIRONMENT, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*MINITF, "translate", str(tiny_run), "--device", "cpu"],
+        input="\r\n".join(lines).encode(), env=environment, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.decode().split("\n")
+    assert [found[i] for i in (0, 1, 2, 4)] == [
+        expected[texts[0]], "", expected[texts[1]], expected[texts[2]]
+    ]  # fmt: skip
+    assert found[5:] == [""]
+    assert b"translated 5 lines" in done.stderr
+
+
+def test_files_and_buffers_keep_the_order(translate, expected, tmp_path):
+    texts = [*expected, *reversed(expected)]
+    source, output = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("\n".join(texts) + "\n")
+    code, out, err = translate("--input", source, "--output", output, "--buffer", 5, "--quiet")
+    assert (code, out, err) == (0, "", "")
+    assert output.read_text().splitlines() == [expected[text] for text in texts]
+
+
+def test_decoding_options_and_attention_reach_the_model(translate, tiny_run, expected):
+    text = next(iter(expected))
+    options = ["--beam-size", 4, "--n-best", 2, "--length-penalty", 0.3, "--attention", "torch"]
+    code, out, _ = translate("--text", text, *options)
+    assert code == 0
+    found = minitf.load(tiny_run, device="cpu").translations(
+        [text], beam_size=4, n_best=2, length_penalty=0.3
+    )[0]
+    lines = [f"1\t{h.score:.4f}\t{h.text}" for h in found.hypotheses]
+    assert out.splitlines() == lines
+
+
+def test_json_has_tokens_scores_and_alignment(translate, expected):
+    texts = list(expected)[:2]
+    code, out, _ = translate("--text", texts[0], "--text", "", "--text", texts[1], "--json")
+    assert code == 0
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["source"] for r in records] == [texts[0], "", texts[1]]
+    assert [r["translation"] for r in records] == [expected[texts[0]], "", expected[texts[1]]]
+    for record in records:
+        for hypothesis in record["hypotheses"]:
+            assert hypothesis["log_prob"] <= 0.0
+            assert len(hypothesis["alignment"]) == len(hypothesis["tokens"])
+            assert all(0 <= i < len(record["source_tokens"]) for i in hypothesis["alignment"])
+
+
+def test_the_attention_map_is_a_picture(translate, expected, tmp_path):
+    file = tmp_path / "map.png"
+    options = ["--text", "", "--text", "A dog.", "--max-length-ratio", 1, "--max-length-extra", 3]
+    code, _, err = translate(*options, "--attention-map", file)
+    assert (code, f"wrote {file}" in err) == (0, True)
+    assert file.read_bytes().startswith(b"\x89PNG")
+    code, out, err = translate(*options, "--attention-map", tmp_path / "map.jpgg")
+    assert code == 2
+    assert len(out.splitlines()) == 2  # the translation is not lost
+    assert "jpgg" in err
+
+
+def test_a_prefix_is_kept(translate):
+    assert translate("--text", "A dog.", "--prefix", "Gänse ")[1].startswith("Gänse ")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message", "option"),
+    [
+        (b"caf\xe9", "line 3 of FILE is not UTF-8 (byte 0xe9 at column 4)",
+         "--replace-invalid"),
+        (b"a\0b", "line 3 of FILE holds NUL bytes", "--replace-invalid"),
+        (b"dog " * 5000, "line 3 of FILE has 10,000 tokens, more than 1,024", "--truncate"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_loses_no_other(translate, tiny_run, expected, tmp_path, bad, message, option):
+    translator = minitf.load(tiny_run, device="cpu")
+    if option == "--truncate":
+        length = len(translator.tokenizer.encode(bad.decode()))
+        message = message.replace("10,000", f"{length:,}")
+        assert length >= 10_000
+    texts = list(expected)
+    file = tmp_path / "in.txt"
+    file.write_bytes(b"\n".join([texts[0].encode(), texts[1].encode(), bad, texts[2].encode()]))
+    expected = translator.translate(texts, max_length_ratio=0.01)
+    options = ["--input", file, "--max-length-ratio", 0.01]
+    code, out, err = translate(*options)
+    assert code == 2
+    assert message.replace("FILE", str(file)) in err
+    assert err.count("\n") == 1
+    assert out.splitlines() == expected[:2]
+    code, out, _ = translate(*options, option)
+    assert code == 0
+    lines = out.split("\n")
+    assert (lines[0], lines[1], lines[3]) == (*expected[:2], expected[2])
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tiny_run, expected):
+    process = subprocess.Popen(
+        [*MINITF, "translate", str(tiny_run), "--device", "cpu", "--buffer", "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    )  # fmt: skip
+    text = next(iter(expected))
+    process.stdin.write(f"{text}\n".encode())
+    process.stdin.flush()
+    assert process.stdout.readline().decode() == expected[text] + "\n"  # it streams
+    process.stdout.close()
+    process.stdin.write(f"{text}\n".encode() * 3)
+    process.stdin.close()
+    with process.stderr as errors:
+        assert errors.read() == b""
+    assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        ([], "translate: the following arguments are required: RUN_DIR"),
+        (["RUN", "--input", "no.txt"], "no.txt: No such file or directory"),
+        (["RUN", "--text", "a", "--input", "b"], "--text or --input, not both"),
+        (["RUN", "--text", "a", "--beam-size", "two"], "--beam-size: invalid int value: 'two'"),
+        (["RUN", "--text", "a", "--beam-size", "0"], "beam_size must be at least 1"),
+        (["RUN", "--text", "a", "--checkpoint", "bset"], "there is: best.ckpt, epoch-0000.ckpt"),
+        (["RUN", "--text", "a", "--attention", "tourch"], "did you mean torch?"),
+        (["RUN", "--text", "a", "--attention", "torch", "--kernel", "math"],
+         "torch takes no such option"),
+        (["RUN", "--text", "a", "--device", "tpu"], "device=tpu cannot be used"),
+        (["RUN", "--text", "a", "--buffer", "0"], "--buffer and --max-source-tokens"),
+        (["RUN", "--text", "a", "--output", "no/where.txt"], "no/where.txt: No such file"),
+        (["RUN", "--beem-size", "3"], "unrecognized arguments: --beem-size 3"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_takes_one_line(tiny_run, capsys, arguments, message):
+    arguments = [str(tiny_run) if a == "RUN" else a for a in arguments]
+    assert main(["translate", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_the_prompt_answers_keeps_a_history_and_survives_errors(tiny_run, expected, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    text = next(iter(expected))
+    environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
+    child = pexpect.spawn(
+        MINITF[0], [*MINITF[1:], "translate", str(tiny_run), "--device", "cpu", "--truncate",
+                    "--max-source-tokens", "30"],
+        env=environment, encoding="utf-8", timeout=60, dimensions=(40, 200),
+    )  # fmt: skip
+    child.expect("Ctrl-D ends")
+    child.expect("> ")
+    child.sendline(text)
+    child.expect_exact(expected[text])
+    child.expect("> ")
+    child.sendline("a\x16\x00b")  # readline's quoted insert of a NUL
+    child.expect("> ")
+    child.sendintr()
+    child.expect("> ")
+    child.sendline("")
+    child.expect("> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert text in (tmp_path / "minitf" / "history").read_text().splitlines()

@@ -1,0 +1,91 @@
+"""The dispatcher: help, exit codes, one line for an error."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from minitf.commands import COMMANDS, main
+from minitf.config.errors import UserError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """`minitf verify` does what the test says."""
+
+    def install(action):
+        module = types.ModuleType("minitf.commands.verify")
+        module.main = action
+        monkeypatch.setitem(sys.modules, "minitf.commands.verify", module)
+
+    return install
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h", "help"])
+def test_help_lists_every_command(argument, capsys):
+    assert main([argument]) == 0
+    shown = capsys.readouterr().out
+    for name, text in COMMANDS.items():
+        assert f"  {name}" in shown
+        assert text in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_without_a_command_help_is_shown_and_the_exit_code_says_so(capsys):
+    assert main([]) == 2
+    assert "usage: minitf COMMAND" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("minitf 0.")
+
+
+def test_an_unknown_command_is_answered_with_its_neighbour(capsys):
+    assert main(["tranlate"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minitf: there is no command 'tranlate'; did you mean translate?")
+    assert error.count("\n") == 1
+
+
+def test_arguments_and_exit_code_are_passed_through(command):
+    received = []
+    command(lambda argv: received.append(list(argv)) or 1)
+    assert main(["verify", "--level", "op", "x=1"]) == 1
+    assert received == [["--level", "op", "x=1"]]
+
+
+def raising(error):
+    def action(argv):
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("x must be 1; received 2"), 2, "minitf: x must be 1; received 2\n"),
+        (FileNotFoundError(2, "No such file", "a.txt"), 2, "minitf: a.txt: No such file\n"),
+        (KeyboardInterrupt(), 130, "\n"),
+    ],
+)
+def test_errors_of_the_user_take_one_line(command, capsys, error, code, message):
+    command(raising(error))
+    assert main(["verify"]) == code
+    assert capsys.readouterr().err == message
+
+
+def test_errors_of_ours_are_not_hidden(command):
+    command(raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["verify"])
+
+
+def test_help_is_quick():
+    code = (
+        "import sys; from minitf.commands import main; main(['--help']);"
+        "assert not {'torch', 'hydra', 'lightning', 'datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
