@@ -1,0 +1,109 @@
+"""Which two attentions are compared: a name or a class, with its options.
+
+`torch` and `custom` are known by name; any other class is named by `_target_`, as in Hydra.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from minitf.config.errors import UserError
+
+NAMES = {
+    "torch": "torch.nn.MultiheadAttention",
+    "custom": "minitf.attention.MultiHeadAttention",
+}
+
+_MODEL_GIVES = ("embed_dim", "num_heads", "dropout", "batch_first", "device", "dtype")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """An attention class and the options it is built with."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    """The class: called with torch's constructor arguments and `options`."""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """A new module; `options` are added to the arguments."""
+        return self.build(*args, **{**kwargs, **self.options})
+
+    @property
+    def factory(self) -> Callable[..., nn.Module]:
+        """What the model takes: the class with its options bound."""
+        return functools.partial(self.build, **self.options)
+
+    @property
+    def label(self) -> str:
+        """Name and options on one line."""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+
+def resolve(side: str, config: str | Mapping[str, Any]) -> Implementation:
+    """The implementation that an option names.
+
+    Args:
+        side: "reference" or "candidate", for errors.
+        config: a name, or a mapping with `name` or `_target_` and the constructor's further options.
+
+    Raises:
+        UserError: for an unknown name, a class that cannot be imported or is no attention module,
+            and an option that the class does not take.
+    """
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.pop("name", None)
+    target = options.pop("_target_", None)
+    if target is None:
+        if name not in NAMES:
+            raise UserError(
+                f"{side} must be one of {', '.join(NAMES)}, or {side}._target_=package.Class; "
+                f"got {name!r}{neighbours(str(name), NAMES)}"
+            )
+        target = NAMES[name]
+    build = _import(side, target)
+    _check_options(side, target, build, options)
+    return Implementation(name or target, build, options)
+
+
+def _import(side: str, target: str) -> Callable[..., nn.Module]:
+    module_name, _, attribute = target.rpartition(".")
+    try:
+        build = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{side}._target_ must be an importable class, got {target!r} ({error}); "
+            f"is the directory that holds it on PYTHONPATH?"
+        ) from error
+    if not callable(build):
+        raise UserError(f"{side}._target_ must be a class, got {target!r}, {type(build).__name__}")
+    return build  # type: ignore[no-any-return]
+
+
+def _check_options(
+    side: str, target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> None:
+    parameters = inspect.signature(build).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for option in options:
+        if option not in parameters:
+            raise UserError(
+                f"{side}.{option} is not an option of {target}{neighbours(option, parameters)}"
+            )
+        if option in _MODEL_GIVES:
+            raise UserError(f"{side}.{option} cannot be set: verify varies it over its cases")
+
+
+def neighbours(word: str, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+    """`; did you mean a or b?`, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

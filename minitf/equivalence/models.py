@@ -1,0 +1,101 @@
+"""The two whole models under comparison, and the oracle's: one set of weights, three attentions."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from minitf.config.errors import UserError
+from minitf.config.schema import ModelConfig
+from minitf.equivalence.implementations import Implementation
+from minitf.equivalence.oracle import OracleAttention
+from minitf.equivalence.rounding import Rounding
+from minitf.equivalence.task import PAD, TokenBatch
+from minitf.evaluation.build import build_model
+from minitf.model import Transformer
+from minitf.model.loss import label_smoothed_cross_entropy
+
+LABEL_SMOOTHING = 0.1
+
+
+def without_dropout(config: ModelConfig) -> ModelConfig:
+    """The same model with every dropout at 0."""
+    return dataclasses.replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+
+
+def build(
+    config: ModelConfig,
+    implementation: Implementation | Callable[..., nn.Module],
+    vocab_size: int,
+    weights: dict[str, Tensor] | None = None,
+) -> Transformer:
+    """A model in float32 on the CPU, with given weights if there are any.
+
+    Raises:
+        UserError: the attention cannot be built into the model or cannot load the weights.
+    """
+    factory = (
+        implementation.factory if isinstance(implementation, Implementation) else implementation
+    )
+    model = build_model(config, factory, vocab_size, PAD)
+    if weights is not None:
+        try:
+            model.load_state_dict(weights, strict=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"the two models must share one set of weights, but {reason}"
+            ) from error
+    return model
+
+
+def initial_weights(
+    config: ModelConfig, reference: Implementation, vocab_size: int, seed: int
+) -> dict[str, Tensor]:
+    """The reference model's initial weights, its biases random instead of zero.
+
+    With zero biases, an implementation that forgets one would not be found.
+    """
+    torch.manual_seed(seed)
+    model = build(config, reference, vocab_size)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "bias" in name:
+                parameter.normal_(std=0.02)
+    return copy.deepcopy(model.state_dict())
+
+
+def oracle_model(config: ModelConfig, weights: dict[str, Tensor], vocab_size: int) -> Transformer:
+    """The same model in float64 with the oracle's attention."""
+    model = build(without_dropout(config), OracleAttention, vocab_size).double()
+    model.load_state_dict({name: x.double() for name, x in weights.items()})
+    return model
+
+
+def add_rounding(model: Transformer, rounding: Rounding) -> Transformer:
+    """Make every operation of an oracle model round: attention inside, the others by their output."""
+
+    def rounded(_module: nn.Module, _inputs: object, output: object) -> object:
+        return rounding(output) if isinstance(output, Tensor) else output
+
+    for module in model.modules():
+        if isinstance(module, OracleAttention):
+            module.rounding = rounding
+        elif not any(module.children()) and not isinstance(module, nn.Dropout):
+            module.register_forward_hook(rounded)
+    return model
+
+
+def loss_of(
+    model: Transformer, batch: TokenBatch, precision: AbstractContextManager[None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Loss per target token, and the logits."""
+    src, tgt = batch
+    with precision or nullcontext():
+        logits = model(src, tgt[:, :-1])
+    target = tgt[:, 1:]
+    sums = label_smoothed_cross_entropy(logits, target, label_smoothing=LABEL_SMOOTHING, pad_id=PAD)
+    return sums.loss / (target != PAD).sum(), logits

@@ -1,0 +1,329 @@
+"""Level 5: what must hold of any attention, with nothing to compare it to.
+
+All properties are checked in float64, where rounding (1e-16) and the smallest bug are far apart: two
+results that must be equal may differ by SLACK units in the last place of their largest value.
+Where exact equality follows from the formula, because a weight is exactly zero, it is asked for.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+
+from minitf.equivalence.implementations import Implementation
+from minitf.equivalence.oracle import causal_mask
+from minitf.equivalence.ulp import ulp_size
+
+SLACK = 256
+
+BATCH, TARGET, SOURCE, HEADS, HEAD_DIM = 3, 7, 11, 2, 8
+EMBED = HEADS * HEAD_DIM
+
+
+class Outcome(str, Enum):
+    """What a property's check found."""
+
+    holds = "holds"
+    violated = "violated"
+    note = "note"
+    """Neither right nor wrong: worth knowing."""
+    not_applicable = "not applicable"
+
+
+@dataclass(frozen=True)
+class PropertyResult:
+    """One property of one implementation."""
+
+    name: str
+    statement: str
+    outcome: Outcome
+    finding: str = ""
+
+
+class Violated(Exception):  # noqa: N818 - a result, not an error
+    """A property does not hold; the message says by how much."""
+
+
+class NotApplicable(Exception):  # noqa: N818
+    """The implementation lacks what the property speaks of."""
+
+
+class Note(Exception):  # noqa: N818
+    """The check ends with something worth knowing."""
+
+
+class Subject:
+    """The implementation under the checks, and its inputs."""
+
+    def __init__(self, implementation: Implementation, device: torch.device, seed: int) -> None:
+        self.implementation = implementation
+        self.device = device
+        self.seed = seed
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def module(self, dropout: float = 0.0) -> nn.Module:
+        """A float64 module, batch first, in eval mode, biases random; the same weights each time."""
+        torch.manual_seed(self.seed)
+        module = self.implementation(
+            EMBED, HEADS, dropout=dropout, batch_first=True, dtype=torch.float64, device=self.device
+        )
+        weights = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                scale = 1.5 / parameter.shape[-1] ** 0.5 if parameter.dim() == 2 else 0.5
+                noise = torch.randn(parameter.shape, generator=weights, dtype=torch.float64)
+                parameter.copy_(noise * scale)
+        return module.eval()
+
+    def tensor(self, *shape: int) -> Tensor:
+        """Standard normal, float64."""
+        x = torch.randn(shape, generator=self.generator, dtype=torch.float64)
+        return x.to(self.device)
+
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (B, T, E), key and value (B, S, E)."""
+        return (
+            self.tensor(BATCH, TARGET, EMBED),
+            self.tensor(BATCH, SOURCE, EMBED),
+            self.tensor(BATCH, SOURCE, EMBED),
+        )
+
+    def padding(self) -> Tensor:
+        """(B, S), True at padding: 0, 4 and 9 keys of the three sentences."""
+        lengths = torch.tensor([SOURCE, SOURCE - 4, SOURCE - 9], device=self.device)
+        return torch.arange(SOURCE, device=self.device) >= lengths[:, None]
+
+
+def require_equal(a: Tensor, b: Tensor, what: str) -> None:
+    """Equal but for SLACK units in the last place of the largest value.
+
+    Raises:
+        Violated: they are not.
+    """
+    if a.shape != b.shape:
+        raise Violated(f"{what}: {tuple(a.shape)} against {tuple(b.shape)}")
+    a, b = a.detach(), b.detach()
+    allowed = SLACK * ulp_size(float(b.abs().max()), torch.float64)
+    difference = float((a - b).abs().max())
+    if not difference <= allowed:
+        raise Violated(f"{what}: differs by {difference:.2g}, rounding explains {allowed:.2g}")
+
+
+def weights_of(module: nn.Module, *inputs: Tensor, **options: object) -> tuple[Tensor, Tensor]:
+    """Output, and weights of each head.
+
+    Raises:
+        NotApplicable: the implementation returns none.
+    """
+    output, weights = module(*inputs, need_weights=True, average_attn_weights=False, **options)
+    if weights is None:
+        raise NotApplicable("returns no weights")
+    return output, weights
+
+
+def no_future_leak(subject: Subject) -> None:
+    """Under a causal mask the Jacobian of output t by inputs later than t is exactly zero."""
+    module = subject.module()
+    for need_weights in (False, True):
+        x = subject.tensor(BATCH, TARGET, EMBED).requires_grad_()
+        mask = causal_mask(TARGET, TARGET, subject.device)
+        output, _ = module(x, x, x, attn_mask=mask, is_causal=True, need_weights=need_weights)
+        for t in range(TARGET):
+            cotangent = subject.tensor(BATCH, EMBED)
+            (jacobian,) = torch.autograd.grad(
+                (output[:, t] * cotangent).sum(), x, retain_graph=True
+            )
+            if bool((jacobian[:, t + 1 :] != 0).any()):
+                raise Violated(f"output {t} depends on later inputs")
+            if not bool((jacobian[:, : t + 1] != 0).any(-1).all()):
+                raise Violated(f"output {t} does not depend on every input up to it")
+
+
+def padding_content(subject: Subject) -> None:
+    """What stands at padded keys changes no bit, and gets a gradient of exactly zero."""
+    module, (query, key, value) = subject.module(), subject.inputs()
+    padding = subject.padding()
+    for need_weights in (False, True):
+        options = {"key_padding_mask": padding, "need_weights": need_weights}
+        clean, _ = module(query, key, value, **options)
+        poisoned = [x.masked_fill(padding[..., None], 1e30).requires_grad_() for x in (key, value)]
+        output, _ = module(query, *poisoned, **options)
+        if not torch.equal(clean, output):
+            largest = float((clean - output).detach().abs().nan_to_num(torch.inf).max())
+            raise Violated(f"1e30 at padding changes the output by {largest:.2g}")
+        (output * subject.tensor(*output.shape)).sum().backward()  # type: ignore[no-untyped-call]
+        for name, x in zip(("keys", "values"), poisoned, strict=True):
+            assert x.grad is not None
+            if bool((x.grad[padding] != 0).any()):
+                raise Violated(f"padded {name} get a gradient")
+
+
+def padding_poison(subject: Subject) -> None:
+    """NaN and inf at padded keys stay there."""
+    module, (query, key, value) = subject.module(), subject.inputs()
+    padding = subject.padding()
+    spread = []
+    for poison in (torch.nan, torch.inf):
+        poisoned = [x.masked_fill(padding[..., None], poison) for x in (key, value)]
+        output, _ = module(query, *poisoned, key_padding_mask=padding, need_weights=False)
+        if not bool(output.isfinite().all()):
+            spread.append(str(poison))
+    if spread:
+        raise Note(f"{' and '.join(spread)} at padding spread, for 0 x {spread[0]} is NaN: "
+                   f"keep padding finite")  # fmt: skip
+
+
+def batch_invariance(subject: Subject) -> None:
+    """A sentence's result does not depend on the others in its batch."""
+    module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
+    together, _ = module(*inputs, key_padding_mask=padding, need_weights=False)
+    for row in range(BATCH):
+        alone, _ = module(
+            *(x[row : row + 1] for x in inputs),
+            key_padding_mask=padding[row : row + 1],
+            need_weights=False,
+        )
+        require_equal(alone, together[row : row + 1], f"sentence {row} alone")
+
+
+def key_permutation(subject: Subject) -> None:
+    """Permuting keys, values and their mask changes nothing; permuting queries permutes outputs."""
+    module, (query, key, value), padding = subject.module(), subject.inputs(), subject.padding()
+    order = torch.randperm(SOURCE, generator=subject.generator).to(subject.device)
+    before, _ = module(query, key, value, key_padding_mask=padding, need_weights=False)
+    after, _ = module(
+        query,
+        key[:, order],
+        value[:, order],
+        key_padding_mask=padding[:, order],
+        need_weights=False,
+    )
+    require_equal(after, before, "keys permuted")
+    order = torch.randperm(TARGET, generator=subject.generator).to(subject.device)
+    after, _ = module(query[:, order], key, value, key_padding_mask=padding, need_weights=False)
+    require_equal(after, before[:, order], "queries permuted")
+
+
+def weights_are_a_distribution(subject: Subject) -> None:
+    """Weights are at least 0, 0 where masked, and sum to one; averaged ones are the heads' mean."""
+    module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
+    _, weights = weights_of(module, *inputs, key_padding_mask=padding)
+    if weights.shape != (BATCH, HEADS, TARGET, SOURCE):
+        raise Violated(f"weights of each head are {tuple(weights.shape)}")
+    if bool((weights < 0).any()):
+        raise Violated(f"the least weight is {float(weights.min()):.2g}")
+    if bool((weights.masked_select(padding[:, None, None, :]) != 0).any()):
+        raise Violated("a padded key has weight")
+    require_equal(weights.sum(-1), torch.ones_like(weights[..., 0]), "sum of a row's weights")
+    _, averaged = module(*inputs, key_padding_mask=padding, need_weights=True)
+    require_equal(averaged, weights.mean(1), "averaged weights")
+
+
+def weights_do_not_change_output(subject: Subject) -> None:
+    """Asking for weights does not change the output."""
+    module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
+    with_weights, _ = weights_of(module, *inputs, key_padding_mask=padding)
+    without, _ = module(*inputs, key_padding_mask=padding, need_weights=False)
+    require_equal(without, with_weights, "output without weights")
+
+
+def inputs_stay(subject: Subject) -> None:
+    """Inputs and masks are not written to."""
+    module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
+    mask = torch.zeros(TARGET, SOURCE, dtype=torch.float64, device=subject.device)
+    tensors = (*inputs, padding, mask)
+    copies = [x.clone() for x in tensors]
+    module(*inputs, key_padding_mask=padding, attn_mask=mask)
+    if not all(torch.equal(a, b) for a, b in zip(tensors, copies, strict=True)):
+        raise Violated("an input was changed in place")
+
+
+def gradients(subject: Subject) -> None:
+    """Gradients of inputs and parameters equal finite differences (gradcheck)."""
+    module, padding = subject.module(), subject.padding()[:2, :5]
+    names = [name for name, _ in module.named_parameters()]
+    parameters = [p.detach().clone().requires_grad_() for p in module.parameters()]
+    inputs = [subject.tensor(2, length, EMBED).requires_grad_() for length in (3, 5, 5)]
+
+    for need_weights in (False, True):
+
+        def call(*tensors: Tensor, need_weights: bool = need_weights) -> list[Tensor]:
+            state = dict(zip(names, tensors[3:], strict=True))
+            options = {"key_padding_mask": padding, "need_weights": need_weights}
+            results = torch.func.functional_call(module, state, tuple(tensors[:3]), options)
+            return [x for x in results if x is not None]
+
+        tensors = (*inputs, *parameters)
+        try:
+            torch.autograd.gradcheck(call, tensors, fast_mode=True, atol=1e-7, rtol=1e-5)
+        except RuntimeError as error:
+            first = next((line for line in str(error).splitlines() if line.strip()), "")
+            raise Violated(first.strip()) from error
+
+
+def fully_masked_queries(subject: Subject) -> None:
+    """What a query gives that may see no key."""
+    module, inputs = subject.module(), subject.inputs()
+    mask = torch.zeros(TARGET, SOURCE, dtype=torch.bool, device=subject.device)
+    mask[2] = True
+    results = []
+    for need_weights in (False, True):
+        output = module(*inputs, attn_mask=mask, need_weights=need_weights)[0][:, 2]
+        finite = bool(output.isfinite().all())
+        zero = finite and bool((output == 0).all())
+        results.append("zeros" if zero else "finite numbers" if finite else "NaN")
+    raise Note(f"gives {results[0]}, and {results[1]} where weights are wanted")
+
+
+Check = Callable[[Subject], None]
+
+PLAIN_CHECKS: tuple[Check, ...] = (
+    no_future_leak,
+    padding_content,
+    padding_poison,
+    batch_invariance,
+    key_permutation,
+    weights_are_a_distribution,
+    weights_do_not_change_output,
+    inputs_stay,
+    gradients,
+    fully_masked_queries,
+)
+
+
+def check(
+    implementation: Implementation, test: Check, device: torch.device, seed: int
+) -> PropertyResult:
+    """Run one check."""
+    statement = " ".join((test.__doc__ or "").split())
+    subject = Subject(implementation, device, seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of masks of two kinds
+            test(subject)
+    except Violated as violation:
+        outcome, finding = Outcome.violated, str(violation)
+    except NotApplicable as reason:
+        outcome, finding = Outcome.not_applicable, str(reason)
+    except Note as note:
+        outcome, finding = Outcome.note, str(note)
+    except Exception as error:  # whatever the implementation raises is the finding
+        message = " ".join(str(error).split())
+        outcome, finding = Outcome.violated, f"raised {type(error).__name__}: {message}"
+    else:
+        outcome, finding = Outcome.holds, ""
+    return PropertyResult(test.__name__.replace("_", " "), statement, outcome, finding)
+
+
+def run_properties_level(
+    implementation: Implementation, device: torch.device, seed: int
+) -> list[PropertyResult]:
+    """Check every property of one implementation."""
+    from minitf.equivalence.cache_properties import CACHE_CHECKS
+    from minitf.equivalence.named_properties import NAMED_CHECKS
+
+    checks = (*PLAIN_CHECKS, *NAMED_CHECKS, *CACHE_CHECKS)
+    return [check(implementation, test, device, seed) for test in checks]

@@ -1,0 +1,301 @@
+"""Level 3: training in lockstep, and how far apart rounding alone would have driven the runs.
+
+Every run starts from the same weights, sees the same batches and draws from the same random state.
+Beside the candidate run the yardsticks:
+
+- `again`: the reference a second time. What it differs by is the machine's noise floor.
+- `one`: the reference with one weight moved by one unit in the last place (ULP) at the start.
+- `all`: the reference with every weight moved to a neighbouring number before every step, several
+  times with other moves: what an implementation that rounds otherwise does at every step.
+
+Training is chaotic: a difference of one ULP grows until the curves wander about each other. A
+correct candidate stays within a few times what the yardsticks have reached by then; a wrong one
+leaves at once, or drifts further than chaos explains.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from minitf.config.schema import ModelConfig
+from minitf.equivalence.implementations import Implementation
+from minitf.equivalence.models import build, initial_weights, loss_of, without_dropout
+from minitf.equivalence.task import Task, TokenBatch
+from minitf.equivalence.ulp import perturb
+from minitf.equivalence.verdict import Verdict
+from minitf.model import Transformer
+
+ENVELOPE_FACTOR = 10.0
+"""How many times the yardsticks' largest distance so far a candidate may have."""
+
+ROUNDING_COPIES = 3
+GRADIENT_CLIP = 1.0
+
+ENVELOPE_RULE = (
+    f"A run is within rounding's envelope if loss, gradient norm and weights stay within "
+    f"{ENVELOPE_FACTOR:g} times the largest distance that a reference run reached up to that step "
+    f"after its weights were moved by one unit in the last place."
+)
+
+
+@dataclass
+class Curve:
+    """What one run measured at each step."""
+
+    loss: list[float] = field(default_factory=list)
+    gradient_norm: list[float] = field(default_factory=list)
+    weight_distance: list[float] = field(default_factory=list)
+    """Relative to the reference's weights after the same step: |w - w_ref| / |w_ref|."""
+
+
+MEASURES = ("loss", "gradient_norm", "weight_distance")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Lockstep curves of all runs and their verdict."""
+
+    steps: int
+    dropout: bool
+    """Whether the model's dropout was on."""
+    precision: str
+    curves: dict[str, Curve]
+    """By run: reference, candidate, again, one, all-0, all-1, ..."""
+    verdict: Verdict
+    parted_at: int | None
+    """The first step, from 1, at which the candidate's bits differ; None: never."""
+    outside_at: int | None
+    """The first step at which it left rounding's envelope; None: never."""
+    finding: str
+    machine_noise: float
+    """Largest distance in loss of the reference from itself."""
+    same_random_state: bool
+    weights: dict[str, Tensor]
+    """The reference's final weights."""
+
+
+class _Run:
+    """One model in training, with a random state of its own."""
+
+    def __init__(
+        self, model: Transformer, learning_rate: float, seed: int, generator_seed: int | None
+    ) -> None:
+        self.model = model.train()
+        self.device = next(model.parameters()).device
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=learning_rate, betas=(0.9, 0.98), eps=1e-9
+        )
+        self.noise = (
+            None if generator_seed is None else torch.Generator().manual_seed(generator_seed)
+        )
+        torch.manual_seed(seed)
+        self.random_state = self._get_random_state()
+        self.curve = Curve()
+
+    def _get_random_state(self) -> list[Tensor]:
+        states = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self.device))
+        return states
+
+    def _set_random_state(self) -> None:
+        torch.set_rng_state(self.random_state[0])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.random_state[1], self.device)
+
+    @torch.no_grad()
+    def perturb(self, one: bool = False) -> None:
+        """Move every weight, or only the first of the last matrix, to a neighbouring number."""
+        assert self.noise is not None
+        parameters = [p for p in self.model.parameters() if p.dim() == 2]
+        for parameter in parameters[-1:] if one else self.model.parameters():
+            moved = perturb(parameter, self.noise)
+            if one:
+                moved = parameter.clone().index_put_(
+                    (torch.tensor(0), torch.tensor(0)), moved[0, 0]
+                )
+            parameter.copy_(moved)
+
+    def step(
+        self, batch: TokenBatch, precision: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """One update; the random state continues from this run's last step."""
+        self._set_random_state()
+        loss, _ = loss_of(self.model, batch, precision())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_CLIP)
+        self.optimizer.step()
+        self.random_state = self._get_random_state()
+        self.curve.loss.append(float(loss.detach()))
+        self.curve.gradient_norm.append(float(norm))
+
+    @torch.no_grad()
+    def measure_distance(self, reference: "_Run") -> None:
+        """Append the relative distance of this run's weights from the reference's."""
+        difference = norm = 0.0
+        pairs = zip(self.model.parameters(), reference.model.parameters(), strict=True)
+        for mine, its in pairs:
+            difference += float((mine.double() - its.double()).square().sum())
+            norm += float(its.double().square().sum())
+        self.curve.weight_distance.append(math.sqrt(difference / norm))
+
+
+def run_training_level(
+    reference: Implementation,
+    candidate: Implementation,
+    config: ModelConfig,
+    task: Task,
+    dtype: torch.dtype,
+    device: torch.device,
+    seed: int,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float = 1e-3,
+) -> TrainingResult:
+    """Train all runs in lockstep.
+
+    Args:
+        reference: the implementation that the yardsticks are made from.
+        candidate: the one that is judged.
+        config: the model, with its dropout.
+        task: the data.
+        dtype: float32 or float64 throughout; bfloat16 and float16 as autocast over float32 weights.
+        device: where.
+        seed: of weights, batches and dropout.
+        steps: updates.
+        batch_size: sentences in a batch.
+        learning_rate: of AdamW, after a linear warm-up over the first tenth.
+
+    Returns:
+        The result; where it is outside the envelope and the model has dropout, that of a second
+        lockstep without: an implementation may draw other dropout masks without being wrong.
+    """
+    weights = initial_weights(config, reference, task.vocab_size, seed)
+    batches = [
+        (src.to(device), tgt.to(device)) for src, tgt in task.batches(steps, batch_size, seed)
+    ]
+    runs = _start_runs(
+        reference, candidate, config, task, weights, dtype, device, seed, learning_rate
+    )
+    precision = _precision(dtype, device)
+    for number, batch in enumerate(batches):
+        for name, run in runs.items():
+            for group in run.optimizer.param_groups:
+                group["lr"] = learning_rate * min(1.0, (number + 1) / max(1, steps // 10))
+            if name.startswith("all"):
+                run.perturb()
+            run.step(batch, precision)
+            run.measure_distance(runs["reference"])
+    with_dropout = max(config.dropout, config.attention_dropout, config.activation_dropout) > 0
+    result = _judge(runs, steps, with_dropout, dtype)
+    if result.verdict is not Verdict.different or not with_dropout:
+        return result
+    plain = run_training_level(
+        reference, candidate, without_dropout(config), task, dtype, device, seed,
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate,
+    )  # fmt: skip
+    return plain
+
+
+def _start_runs(
+    reference: Implementation,
+    candidate: Implementation,
+    config: ModelConfig,
+    task: Task,
+    weights: dict[str, Tensor],
+    dtype: torch.dtype,
+    device: torch.device,
+    seed: int,
+    learning_rate: float,
+) -> dict[str, _Run]:
+    storage = torch.float64 if dtype == torch.float64 else torch.float32
+    sides = {"reference": (reference, None), "candidate": (candidate, None),
+             "again": (reference, None), "one": (reference, seed)}  # fmt: skip
+    sides |= {f"all-{copy}": (reference, seed + copy) for copy in range(ROUNDING_COPIES)}
+    runs = {
+        name: _Run(
+            build(config, side, task.vocab_size, weights).to(device, storage),
+            learning_rate, seed, noise,
+        )
+        for name, (side, noise) in sides.items()
+    }  # fmt: skip
+    runs["one"].perturb(one=True)
+    return runs
+
+
+def _precision(
+    dtype: torch.dtype, device: torch.device
+) -> Callable[[], AbstractContextManager[None]]:
+    if dtype in (torch.bfloat16, torch.float16):
+        return lambda: torch.autocast(device.type, dtype)
+    return lambda: nullcontext()
+
+
+def _judge(
+    runs: dict[str, _Run], steps: int, with_dropout: bool, dtype: torch.dtype
+) -> TrainingResult:
+    curves = {name: run.curve for name, run in runs.items()}
+    parted = _first(steps, lambda t: any(distance(curves, "candidate", m)[t] > 0 for m in MEASURES))
+    outside, finding = None, ""
+    for measure in MEASURES:
+        found = distance(curves, "candidate", measure)
+        allowed = envelope(curves, measure)
+        step = _first(steps, lambda t, f=found, a=allowed: not f[t] <= a[t])  # NaN is outside too
+        if step is not None and (outside is None or step < outside):
+            outside = step
+            finding = (
+                f"{measure.replace('_', ' ')} at step {step} is {found[step - 1]:.2g} from the "
+                f"reference's, rounding explains {allowed[step - 1]:.2g}"
+            )
+    verdict = Verdict.within_rounding if parted else Verdict.bit_identical
+    states = [run.random_state for run in (runs["reference"], runs["candidate"])]
+    return TrainingResult(
+        steps=steps,
+        dropout=with_dropout,
+        precision=_precision_name(dtype),
+        curves=curves,
+        verdict=Verdict.different if outside else verdict,
+        parted_at=parted,
+        outside_at=outside,
+        finding=finding,
+        machine_noise=max(distance(curves, "again", "loss"), default=0.0),
+        same_random_state=all(torch.equal(a, b) for a, b in zip(*states, strict=True)),
+        weights={k: x.detach().clone() for k, x in runs["reference"].model.state_dict().items()},
+    )
+
+
+def _precision_name(dtype: torch.dtype) -> str:
+    name = str(dtype).removeprefix("torch.")
+    return f"{name} autocast" if dtype in (torch.bfloat16, torch.float16) else name
+
+
+def _first(steps: int, condition: Callable[[int], bool]) -> int | None:
+    return next((t + 1 for t in range(steps) if condition(t)), None)
+
+
+def distance(curves: dict[str, Curve], run: str, measure: str) -> list[float]:
+    """How far a run is from the reference at each step."""
+    if measure == "weight_distance":
+        return list(curves[run].weight_distance)
+    mine, its = getattr(curves[run], measure), getattr(curves["reference"], measure)
+    return [abs(a - b) for a, b in zip(mine, its, strict=True)]
+
+
+def envelope(curves: dict[str, Curve], measure: str) -> list[float]:
+    """What rounding explains at each step: a multiple of the yardsticks' largest distance so far."""
+    yardsticks: Sequence[list[float]] = [
+        distance(curves, name, measure)
+        for name in curves
+        if name in ("again", "one") or name.startswith("all")
+    ]
+    largest, allowed = 0.0, []
+    for found in zip(*yardsticks, strict=True):
+        largest = max(largest, *found)
+        allowed.append(ENVELOPE_FACTOR * largest)
+    return allowed
