@@ -19,11 +19,12 @@ def project_inputs(
     value: Float[Tensor, "*key_rows E"],
     weight: Float[Tensor, "three_E E"],
     bias: Float[Tensor, " three_E"] | None,
+    slices: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Project with one packed matrix: q = query W_qᵀ + b_q, and k and v likewise.
 
     Where inputs are the same tensor object, their projections are one matrix product: all three in
-    self-attention, key and value in cross-attention. The results are then views of it.
+    self-attention, key and value in cross-attention.
 
     Args:
         query: any leading dimensions, such as (T, B, E).
@@ -31,18 +32,27 @@ def project_inputs(
         value: the shape of key.
         weight: W_q, W_k, W_v stacked: (3E, E).
         bias: b_q, b_k, b_v in a row: (3E,).
+        slices: whether results may be slices of one product, else each is contiguous.
     """
     E = query.shape[-1]
     if query is key and key is value:
-        q, k, v = F.linear(query, weight, bias).chunk(3, dim=-1)
+        q, k, v = _unpack(F.linear(query, weight, bias), 3, slices)
         return q, k, v
     if key is value:
         w_q, w_kv = torch.split(weight, [E, 2 * E])
         b_q, b_kv = (None, None) if bias is None else torch.split(bias, [E, 2 * E])
-        k, v = F.linear(key, w_kv, b_kv).chunk(2, dim=-1)
+        k, v = _unpack(F.linear(key, w_kv, b_kv), 2, slices)
         return F.linear(query, w_q, b_q), k, v
     w_q, w_k, w_v = weight.chunk(3)
     return project_separately(query, key, value, (w_q, w_k, w_v), bias)
+
+
+def _unpack(packed: Float[Tensor, "*rows parts_E"], parts: int, slices: bool) -> tuple[Tensor, ...]:
+    if slices:
+        return packed.chunk(parts, dim=-1)
+    # (…, parts · E) -> (parts, …, E): one copy for all
+    stacked = packed.view(*packed.shape[:-1], parts, -1).movedim(-2, 0)
+    return stacked.contiguous().unbind()
 
 
 def project_separately(
@@ -105,10 +115,16 @@ def merge_heads(
     return context.flatten(-2)  # (…, H, D) -> (…, E)
 
 
-def append_key(
-    x: Float[Tensor, "B H S D"], extra: Float[Tensor, "1 1 E"] | None
+def append_learned_key(
+    x: Float[Tensor, "B H S D"], row: Float[Tensor, "1 1 E"]
 ) -> Float[Tensor, "B H S_plus_1 D"]:
-    """Append one position to keys or values: a learned one (add_bias_kv), or zeros if None."""
+    """Append one learned position to keys or values (add_bias_kv); in memory (S + 1, B, H, D)."""
     B, H, _, D = x.shape
-    row = x.new_zeros(1, 1, H * D) if extra is None else extra.to(x.dtype)
-    return torch.cat([x, split_heads(row, H, batch_first=True).expand(B, H, 1, D)], dim=2)
+    rows = row.view(1, 1, H, D).expand(1, B, H, D)
+    return torch.cat([x.permute(2, 0, 1, 3), rows]).permute(1, 2, 0, 3)
+
+
+def append_zero_key(x: Float[Tensor, "B H S D"]) -> Float[Tensor, "B H S_plus_1 D"]:
+    """Append one position of zeros to keys or values (add_zero_attn)."""
+    B, H, _, D = x.shape
+    return torch.cat([x, x.new_zeros(B, H, 1, D)], dim=2)

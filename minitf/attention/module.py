@@ -7,14 +7,15 @@ from minitf.attention.cache import KeyValueCache
 from minitf.attention.checks import check_dimensions, check_shapes, check_sizes
 from minitf.attention.errors import AttentionError
 from minitf.attention.functional import (
-    append_key,
+    append_learned_key,
+    append_zero_key,
     merge_heads,
     project_inputs,
     project_query,
     project_separately,
     split_heads,
 )
-from minitf.attention.kernels import BIT_IDENTICAL, KERNELS, check_kernel, choose_kernel
+from minitf.attention.kernels import BIT_IDENTICAL, CONTIGUOUS, KERNELS, check_kernel, choose_kernel
 from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries
 from minitf.attention.nested import nested_forward
@@ -194,7 +195,8 @@ class MultiHeadAttention(nn.Module):
 
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
-        q, k, v = self._project(query, key, value, cache, layout.batch_first)
+        slices = kernel not in CONTIGUOUS
+        q, k, v = self._project(query, key, value, cache, layout.batch_first, slices)
 
         # 3. Mask: what no head may look at.
         mask = build_mask(
@@ -206,10 +208,10 @@ class MultiHeadAttention(nn.Module):
             num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
             offset=offset,
         )
-        if self.bias_k is not None:
-            k, v = append_key(k, self.bias_k), append_key(v, self.bias_v)
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
         if self.add_zero_attn:
-            k, v = append_key(k, None), append_key(v, None)
+            k, v = append_zero_key(k), append_zero_key(v)
 
         # 4. Attend, per head.
         context, weights = KERNELS[kernel](
@@ -242,6 +244,7 @@ class MultiHeadAttention(nn.Module):
         value: Tensor,
         cache: KeyValueCache | None,
         batch_first: bool,
+        slices: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
         H = self.num_heads
@@ -250,7 +253,9 @@ class MultiHeadAttention(nn.Module):
             q = project_query(query, weight, self.in_proj_bias)
             return split_heads(q, H, batch_first), *cache.held(query.shape[0 if batch_first else 1])
         if self.in_proj_weight is not None:
-            projected = project_inputs(query, key, value, self.in_proj_weight, self.in_proj_bias)
+            projected = project_inputs(
+                query, key, value, self.in_proj_weight, self.in_proj_bias, slices
+            )
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             projected = project_separately(query, key, value, weights, self.in_proj_bias)

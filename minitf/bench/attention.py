@@ -209,7 +209,7 @@ def peak_memory(name: str, work: Work, device: str) -> float:
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        print(peak_memory(sys.argv[1], eval(sys.argv[2]), sys.argv[3]))  # noqa: S307 - repr of Work
+        print(peak_memory(sys.argv[1], eval(sys.argv[2]), sys.argv[3]))
     else:
         for row in run(quick="--quick" in sys.argv):
             print(

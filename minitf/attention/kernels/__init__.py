@@ -44,6 +44,12 @@ BIT_IDENTICAL = frozenset({"math", "fused"})
 The others choose the layout that is quickest and agree within rounding.
 """
 
+CONTIGUOUS = frozenset({"math"})
+"""Kernels whose q, k and v must not be slices of a packed projection.
+
+A matrix product adds in an order that depends on how its factors lie in memory.
+"""
+
 
 def check_kernel(name: str) -> None:
     """Refuse a name that is no kernel's.

@@ -30,7 +30,7 @@ def math_attention(
     S = k.shape[2]
     if is_causal:
         mask = causal_mask(T, S, q.dtype, q.device)[None, None]
-    q, k, v = _flatten_heads(q), _flatten_heads(k), _flatten_heads(v)
+    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B, H, L, D) -> (B·H, L, D)
 
     q = q * math.sqrt(1.0 / D)
     if mask is None:
@@ -43,15 +43,6 @@ def math_attention(
     context = torch.bmm(weights, v)
 
     return context.view(B, H, T, D), weights.view(B, H, T, S) if need_weights else None
-
-
-def _flatten_heads(x: Float[Tensor, "B H L D"]) -> Float[Tensor, "BH L D"]:
-    """Make one batch of all heads, (B, H, L, D) -> (B·H, L, D), in memory (L, B·H, D) as torch's.
-
-    A matrix product adds in an order that depends on where its factors lie.
-    """
-    B, H, L, D = x.shape
-    return x.permute(2, 0, 1, 3).reshape(L, B * H, D).transpose(0, 1)
 
 
 def _per_head(mask: Float[Tensor, "b h t S"], B: int, H: int) -> Float[Tensor, "BH t S"]:
