@@ -22,7 +22,7 @@ def main() -> None:
     """Entry point of train.py; ends the process with 0, 2 for a user's error, 128 + signal."""
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
-    sys.argv[1:] = _with_run_dir(sys.argv[1:])
+    sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
     try:
         if path := os.environ.get(RANK_CONFIG):
             _run(load_config(Path(path)), None)
@@ -59,6 +59,13 @@ def _run(config: DictConfig, group: str | None) -> float | None:
         return train(config, group)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
+    except UserError as error:  # here, because Hydra prints lines of its own about a failed job
+        _fail(str(error))
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """`model=tiny -m attention=custom,torch`: argparse takes no flag between two overrides."""
+    return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
 
 
 def _with_run_dir(arguments: list[str]) -> list[str]:

@@ -2,10 +2,12 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+
+import minitf
 
 PACKAGES = ("torch", "lightning", "datasets", "tokenizers", "hydra-core", "wandb", "sacrebleu")
 
@@ -28,6 +30,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # wandb can be done without
+        return None
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Device, operating system, and the versions of what the run stands on."""
     return {
@@ -35,6 +44,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("minitf", *PACKAGES)},
+        "minitf": minitf.__version__,
+        **{name: _version(name) for name in PACKAGES},
         "cuda": torch.version.cuda,
     }

@@ -15,7 +15,7 @@ from minitf.config.schema import DecodingConfig, TrainConfig
 from minitf.evaluation.metrics import bleu
 from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
-from minitf.model.loss import LossSums, label_smoothed_cross_entropy
+from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.tokenizer import TextTokenizer
 from minitf.training.optimizer import build_optimizer, build_schedule, gradients
 
@@ -70,28 +70,27 @@ class TranslationModule(LightningModule):
 
     def _objective(self, batch: Batch) -> LossSums:
         weight = self._config.objective.r_drop
+        smoothing, pad_id = self._config.objective.label_smoothing, self.model.pad_id
         if weight == 0:
-            return self._cross_entropy(self._logits(batch.src, batch.tgt_in), batch.tgt_out)
+            return linear_cross_entropy(
+                self._hidden(batch.src, batch.tgt_in),
+                self.model.output_projection.weight,
+                batch.tgt_out,
+                label_smoothing=smoothing,
+                pad_id=pad_id,
+            )
         # R-Drop (Liang et al. 2021, equation 4): the batch twice, under two dropout masks.
-        logits = self._logits(batch.src.repeat(2, 1), batch.tgt_in.repeat(2, 1))
-        sums = self._cross_entropy(logits, batch.tgt_out.repeat(2, 1))
+        hidden = self._hidden(batch.src.repeat(2, 1), batch.tgt_in.repeat(2, 1))
+        logits = self.model.project(hidden)
+        sums = label_smoothed_cross_entropy(
+            logits, batch.tgt_out.repeat(2, 1), label_smoothing=smoothing, pad_id=pad_id
+        )
         first, second = F.log_softmax(logits.float(), dim=-1).chunk(2)  # (B, T, V) each
         both_ways = (first.exp() - second.exp()) * (first - second)  # KL(p|q) + KL(q|p)
-        padding = (batch.tgt_out == self.model.pad_id).unsqueeze(-1)
+        padding = (batch.tgt_out == pad_id).unsqueeze(-1)
         divergence = both_ways.masked_fill(padding, 0.0).sum() / 2
         # Halved, so that a loss per token stays comparable to one forward's.
         return LossSums(sums.loss / 2 + weight * divergence / 2, sums.nll / 2)
-
-    def _logits(self, src: Tensor, tgt: Tensor) -> Tensor:
-        return self.model.project(self._hidden(src, tgt))
-
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossSums:
-        return label_smoothed_cross_entropy(
-            logits,
-            target,
-            label_smoothing=self._config.objective.label_smoothing,
-            pad_id=self.model.pad_id,
-        )
 
     @property
     def _several_parts(self) -> bool:

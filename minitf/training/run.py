@@ -97,9 +97,9 @@ def _train(
         [
             *user_callbacks(settings.callbacks),
             RandomState(),
-            Interruption(lambda: trainer.save_checkpoint(last)),
             monitor,
             Progress(monitor, console),
+            Interruption(lambda: trainer.save_checkpoint(last)),  # after what counts the update
             best,
             *others,
         ],
