@@ -1,0 +1,51 @@
+"""Token embeddings and positions."""
+
+import math
+
+import pytest
+import torch
+
+from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
+
+
+def test_embedding_is_scaled_by_sqrt_of_its_width():
+    torch.manual_seed(0)
+    embedding = ScaledEmbedding(7, 16)
+    tokens = torch.tensor([[3, 5, 0]])
+    torch.testing.assert_close(embedding(tokens), embedding.weight[tokens] * 4.0, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("embed_dim", [6, 7])
+def test_sinusoids_are_the_papers(embed_dim):
+    table = SinusoidalPositions(embed_dim)(start=0, length=11)
+    halves = math.ceil(embed_dim / 2)
+    for position in range(11):
+        for i in range(halves):
+            angle = position / 10_000 ** (2 * i / embed_dim)
+            assert table[position, i].item() == pytest.approx(math.sin(angle), abs=1e-7)
+            if halves + i < embed_dim:
+                assert table[position, halves + i].item() == pytest.approx(
+                    math.cos(angle), abs=1e-7
+                )
+
+
+def test_sinusoids_grow_on_demand_without_changing_what_was_there():
+    positions = SinusoidalPositions(6, initial_length=5)
+    before = positions(0, 5).clone()
+    longer = positions(3, 14)
+    assert longer.shape == (14, 6)
+    assert torch.equal(positions(0, 5), before)
+    assert torch.equal(longer, SinusoidalPositions(6, initial_length=17)(3, 14))
+
+
+def test_sinusoids_keep_their_dtype_when_they_grow_and_are_not_saved():
+    positions = SinusoidalPositions(6, initial_length=5).to(torch.float64)
+    assert positions(0, 9).dtype == torch.float64
+    assert positions.state_dict() == {}
+
+
+def test_learned_positions_refuse_more_than_they_have():
+    positions = LearnedPositions(6, max_length=5)
+    assert torch.equal(positions(2, 3), positions.weight[2:5])
+    with pytest.raises(ValueError, match=r"vectors for 5 positions, got a sequence of 6 tokens"):
+        positions(2, 4)

@@ -1,0 +1,64 @@
+"""Blocks of rows: their size must not show in the result."""
+
+import importlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minitf.model import linear_cross_entropy
+
+module = importlib.import_module("minitf.model.linear_cross_entropy")
+
+N, E, V = 23, 5, 11
+
+
+def _problem():
+    generator = torch.Generator().manual_seed(2)
+    hidden = torch.randn(N, E, generator=generator, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(V, E, generator=generator, dtype=torch.float64).requires_grad_()
+    target = torch.randint(0, V, (N,), generator=generator)
+    return hidden, weight, target
+
+
+@pytest.mark.parametrize("rows", [1, 7, 22, 23, 1000])
+def test_every_block_size_gives_the_same(monkeypatch, rows):
+    monkeypatch.setattr(module, "CPU_BLOCK_BYTES", rows * V * 8)
+    hidden, weight, target = _problem()
+    found = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1).loss
+    grads = torch.autograd.grad(found, [hidden, weight])
+    expected = F.cross_entropy(
+        hidden @ weight.T, target, label_smoothing=0.1, ignore_index=0, reduction="sum"
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    for grad, wanted in zip(grads, torch.autograd.grad(expected, [hidden, weight]), strict=True):
+        torch.testing.assert_close(grad, wanted, rtol=1e-11, atol=1e-13)
+
+
+def test_large_logits_do_not_overflow():
+    hidden, weight, target = _problem()
+    found = linear_cross_entropy(1e3 * hidden, weight, target).loss
+    expected = F.cross_entropy(1e3 * hidden @ weight.T, target, ignore_index=0, reduction="sum")
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_without_gradients_none_are_computed(monkeypatch):
+    hidden, weight, target = _problem()
+    wanted = []
+    softmax_part = module._softmax_part
+    monkeypatch.setattr(
+        module, "_softmax_part", lambda *args: wanted.append(args[-1]) or softmax_part(*args)
+    )
+    with torch.no_grad():
+        without = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1)
+    within = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1)
+    assert wanted == [False, True]
+    assert torch.equal(without.loss, within.loss.detach())
+
+
+def test_double_backward_is_refused_not_wrong():
+    hidden, weight, target = _problem()
+    loss = linear_cross_entropy(hidden, weight, target).loss.square()
+    (grad,) = torch.autograd.grad(loss, hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
