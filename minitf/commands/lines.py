@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from minitf.config.errors import UserError
@@ -52,7 +53,14 @@ def read_chunks(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
         raise line
 
 
-def decode_line(raw: bytes, number: int, name: str, *, replace: bool = False) -> str:
+def decode_line(
+    raw: bytes,
+    number: int,
+    name: str,
+    *,
+    replace: bool = False,
+    advice: str = "convert it to UTF-8",
+) -> str:
     """A line's text.
 
     Args:
@@ -60,21 +68,37 @@ def decode_line(raw: bytes, number: int, name: str, *, replace: bool = False) ->
         number: Its number, from 1, for the error.
         name: The input's name, for the error.
         replace: Put U+FFFD for what cannot be read instead of refusing the line.
+        advice: What to do, for the error.
 
     Raises:
         UserError: The line is not UTF-8, or holds NUL bytes, as UTF-16 read as UTF-8 does.
     """
     if number == 1:
         raw = raw.removeprefix(b"\xef\xbb\xbf")
-    hint = "convert the input to UTF-8, or read on with --replace-invalid"
     if b"\0" in raw:
         if not replace:
-            raise UserError(f"line {number} of {name} holds NUL bytes (is it UTF-16?); {hint}")
+            raise UserError(f"line {number} of {name} holds NUL bytes (is it UTF-16?); {advice}")
         raw = raw.replace(b"\0", "\ufffd".encode())
     try:
         return raw.decode("utf-8", errors="replace" if replace else "strict")
     except UnicodeDecodeError as error:
         raise UserError(
             f"line {number} of {name} is not UTF-8 "
-            f"(byte 0x{raw[error.start]:02x} at column {error.start + 1}); {hint}"
+            f"(byte 0x{raw[error.start]:02x} at column {error.start + 1}); {advice}"
         ) from None
+
+
+def read_lines(path: str) -> list[str]:
+    """All lines of a file.
+
+    Raises:
+        UserError: A line is not UTF-8 or holds NUL bytes.
+        OSError: The file cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        raw = stream.read()
+    lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
+    return [
+        decode_line(line.removesuffix(b"\r"), number, path)
+        for number, line in enumerate(lines, start=1)
+    ]

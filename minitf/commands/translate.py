@@ -34,6 +34,8 @@ examples:
   minitf translate outputs/latest --text "A dog sleeps." --attention-map map.png
   minitf translate outputs/latest --json --n-best 3 < test.en"""
 
+_ADVICE = "convert it to UTF-8, or read on with --replace-invalid"
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
@@ -164,7 +166,9 @@ class Job:
         for raw in chunk:
             number = self.lines + len(texts) + 1
             try:
-                text = decode_line(raw, number, self.name, replace=self.arguments.replace_invalid)
+                text = decode_line(
+                    raw, number, self.name, replace=self.arguments.replace_invalid, advice=_ADVICE
+                )
                 self._check_length(text, number)
             except UserError as error:
                 return texts, error

@@ -1,0 +1,193 @@
+"""`minitf evaluate RUN_DIR`: scores of a model, and whether two differ by more than chance."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minitf.commands.arguments import (
+    Parser,
+    add_decoding_arguments,
+    add_model_arguments,
+    decoding_arguments,
+    load_model,
+)
+from minitf.commands.lines import read_lines
+from minitf.config.errors import UserError
+
+if TYPE_CHECKING:
+    from minitf.evaluation import Translator
+    from minitf.evaluation.evaluate import Evaluation
+    from minitf.evaluation.significance import Comparison
+
+_EPILOG = """\
+With two runs both translate the first one's test splits (or --src), and a paired bootstrap says
+whether the second differs from the first by more than chance.
+
+examples:
+  minitf evaluate outputs/latest
+  minitf evaluate outputs/latest --split val --beam-size 5 --attention torch
+  minitf evaluate outputs/latest --src test.en --ref test.de --tokenize none --lowercase
+  minitf evaluate RUN_A RUN_B --json > comparison.json"""
+
+Pairs = tuple[str, list[str], list[str]]
+"""A name, sources, references."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = Parser("evaluate", "Measure a trained model, or compare two.", _EPILOG)
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run, or a safetensors export")
+    parser.add_argument("other", metavar="RUN_DIR", nargs="?", help="compare it with this one")
+    parser.add_argument("--split", metavar="NAME", action="append",
+                        help="of the run's data (default: every test split)")  # fmt: skip
+    parser.add_argument("--src", metavar="FILE", help="evaluate these source sentences instead")
+    parser.add_argument("--ref", metavar="FILE", help="their references, line by line")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
+    parser.add_argument("--tokenize", metavar="NAME",
+                        help="sacrebleu's tokenizer for BLEU (default: the run's)")  # fmt: skip
+    parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction,
+                        help="compare lower-cased text (default: the run's)")  # fmt: skip
+    parser.add_argument("--samples", type=int, default=1000, metavar="N",
+                        help="bootstrap resamples (default 1000)")  # fmt: skip
+    parser.add_argument("--translations", metavar="FILE", help="write the translations to it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_decoding_arguments(parser)
+    add_model_arguments(parser)
+    arguments = parser.parse_intermixed_args(argv)
+    _check(arguments)
+
+    first = load_model(arguments.run_dir, arguments)
+    sets = _pairs(first, arguments)
+    if arguments.translations and len(sets) > 1:
+        names = ", ".join(name for name, _, _ in sets)
+        raise UserError(f"--translations takes one split; choose with --split: {names}")
+    translators = [first]
+    if arguments.other is not None:
+        translators.append(load_model(arguments.other, arguments))
+    results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
+    if arguments.translations:
+        lines = (" ".join(text.split("\n")) + "\n" for text in results[0][-1].translations)
+        Path(arguments.translations).write_text("".join(lines), encoding="utf-8")
+    compared = [_compare(found, first, arguments) for found in results]
+    if arguments.json:
+        print(json.dumps(_as_json(results, compared), indent=2, ensure_ascii=False))
+    else:
+        _print(results, compared)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if (arguments.src is None) != (arguments.ref is None):
+        raise UserError("evaluate: --src and --ref go together, as parallel files")
+    if arguments.src is not None and arguments.split:
+        raise UserError("evaluate: give --split, or --src with --ref, not both")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError(f"evaluate: --limit must be at least 1; received {arguments.limit}")
+
+
+def _pairs(translator: "Translator", arguments: argparse.Namespace) -> list[Pairs]:
+    """The sets of sentence pairs that the options name."""
+    limit = arguments.limit
+    if arguments.src is not None:
+        sources, references = read_lines(arguments.src), read_lines(arguments.ref)
+        if len(sources) != len(references):
+            raise UserError(
+                f"parallel files have as many lines: {arguments.src} has {len(sources)}, "
+                f"{arguments.ref} has {len(references)}"
+            )
+        return [(arguments.src, sources[:limit], references[:limit])]
+    from minitf.data import load_data
+
+    splits = load_data(translator.config.data)
+    tests = [name for name in splits if name not in ("train", "val")]
+    chosen = arguments.split or tests or ["val"]
+    for name in chosen:
+        if name not in splits:
+            raise UserError(f"--split {name}: the run's data has {', '.join(splits)}")
+    return [
+        (name, list(splits[name]["src"])[:limit], list(splits[name]["tgt"])[:limit])
+        for name in chosen
+    ]
+
+
+def _evaluate(
+    translator: "Translator", pairs: Pairs, arguments: argparse.Namespace
+) -> "Evaluation":
+    from minitf.evaluation.evaluate import evaluate
+
+    name, sources, references = pairs
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        if sys.stderr.isatty() and not arguments.quiet:
+            end = "\n" if done == len(sources) else "\r"
+            print(f"\r{name}: {done:,} of {len(sources):,}", end=end, file=sys.stderr, flush=True)
+
+    return evaluate(
+        translator,
+        sources,
+        references,
+        name=name,
+        tokenize=arguments.tokenize,
+        lowercase=arguments.lowercase,
+        progress=progress,
+        **decoding_arguments(arguments),
+    )
+
+
+def _compare(
+    found: list["Evaluation"], translator: "Translator", arguments: argparse.Namespace
+) -> list["Comparison"]:
+    if len(found) < 2:
+        return []
+    from minitf.evaluation.significance import paired_bootstrap
+
+    settings = translator.config.evaluation
+    return paired_bootstrap(
+        found[0].translations,
+        found[1].translations,
+        found[0].references,
+        tokenize=settings.tokenize if arguments.tokenize is None else arguments.tokenize,
+        lowercase=settings.lowercase if arguments.lowercase is None else arguments.lowercase,
+        samples=arguments.samples,
+    )
+
+
+def _as_json(
+    results: list[list["Evaluation"]], compared: list[list["Comparison"]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": found[0].name,
+            "results": [evaluation.to_json() for evaluation in found],
+            "paired_bootstrap": [vars(comparison) for comparison in comparisons],
+        }
+        for found, comparisons in zip(results, compared, strict=True)
+    ]
+
+
+def _print(results: list[list["Evaluation"]], compared: list[list["Comparison"]]) -> None:
+    from rich.console import Console
+
+    from minitf.commands.tables import comparison_table, length_table, score_table
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for found, comparisons in zip(results, compared, strict=True):
+        for evaluation in found:
+            console.print(score_table(evaluation))
+            for score in evaluation.scores.values():
+                console.print(f"{score.name} [{score.signature}]")
+            console.print(f"weights {evaluation.model}\n")
+            console.print(length_table(evaluation))
+            console.print()
+        if comparisons:
+            console.print(comparison_table(comparisons))
+            for comparison in comparisons:
+                console.print(f"{comparison.metric} [{comparison.signature}]")
+            console.print()

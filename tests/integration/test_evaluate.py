@@ -1,0 +1,101 @@
+"""`minitf evaluate` as a user runs it."""
+
+import json
+
+import pytest
+
+import minitf
+from minitf.commands import main
+from minitf.data import load_data
+
+
+@pytest.fixture
+def files(tmp_path, sentences):
+    source, reference = tmp_path / "test.en", tmp_path / "test.de"
+    source.write_text("".join(f"{s}\n" for s, _ in sentences))
+    reference.write_bytes("".join(f"{t}\r\n" for _, t in sentences).encode())
+    return ["--src", str(source), "--ref", str(reference)]
+
+
+@pytest.fixture
+def evaluate(tiny_run, capsys):
+    def call(*arguments):
+        code = main(["evaluate", str(tiny_run), "--device", "cpu", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_files_are_measured(evaluate, tiny_run, files, sentences, tmp_path):
+    output = tmp_path / "out.txt"
+    code, out, err = evaluate(*files, "--json", "--translations", output, "--attention", "torch")
+    assert (code, err) == (0, "")
+    found = json.loads(out)[0]["results"][0]
+    texts = [s for s, _ in sentences]
+    assert output.read_text().splitlines() == minitf.load(tiny_run).translate(texts)
+    assert found["sentences"] == len(sentences)
+    assert "tok:13a" in found["signatures"]["bleu"]
+    assert sum(group["sentences"] for group in found["by_source_length"]) == len(sentences)
+
+
+def test_a_table_with_signatures_is_printed(evaluate, files):
+    code, out, _ = evaluate(*files, "--tokenize", "none", "--lowercase")
+    assert code == 0
+    for heading in ("BLEU", "chrF", "TER", "exact match", "perplexity", "by source length"):
+        assert heading in out
+    assert "case:lc|eff:no|tok:none" in out
+    assert "best.ckpt" in out
+
+
+def test_the_runs_own_splits_are_measured(evaluate, tiny_run):
+    code, out, _ = evaluate("--limit", 3, "--json", "--split", "val", "--split", "test")
+    assert code == 0
+    found = json.loads(out)
+    assert [part["name"] for part in found] == ["val", "test"]
+    assert all(part["results"][0]["sentences"] == 3 for part in found)
+    default = json.loads(evaluate("--limit", 3, "--json")[1])
+    splits = load_data(minitf.load(tiny_run).config.data)
+    assert [part["name"] for part in default] == [n for n in splits if n not in ("train", "val")]
+
+
+def test_two_runs_are_compared(evaluate, make_run, tiny_run, files):
+    other = make_run(seed=19)
+    code, out, _ = evaluate(other, *files, "--json", "--samples", 50)
+    assert code == 0
+    found = json.loads(out)[0]
+    assert [r["model"] for r in found["results"]] == [
+        str(run / "checkpoints" / "best.ckpt") for run in (tiny_run, other)
+    ]
+    metrics = {c["metric"]: c for c in found["paired_bootstrap"]}
+    assert metrics["BLEU"]["baseline"] == pytest.approx(found["results"][0]["bleu"])
+    assert metrics["BLEU"]["system"] == pytest.approx(found["results"][1]["bleu"])
+    assert 0 < metrics["BLEU"]["p_value"] <= 1
+    code, out, _ = evaluate(other, *files, "--samples", 50)
+    assert "paired bootstrap" in out
+    assert "bs:50" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--src", "x"], "--src and --ref go together"),
+        (["--src", "x", "--ref", "y", "--split", "test"], "not both"),
+        (["--src", "no.en", "--ref", "no.de"], "no.en: No such file"),
+        (["--split", "tset"], "--split tset: the run's data has train, val, test"),
+        (["--limit", "0"], "--limit must be at least 1"),
+        (["--limit", "2", "--tokenize", "14a"], "sacrebleu has no such tokenizer"),
+        (["nowhere"], "nowhere does not exist"),
+        (["--split", "val", "--split", "test", "--translations", "x"], "takes one split"),
+    ],
+)
+def test_what_is_wrong_takes_one_line(evaluate, arguments, message):
+    code, out, err = evaluate(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_files_of_different_length_are_refused(evaluate, files, tmp_path):
+    (tmp_path / "test.de").write_text("nur eine Zeile\n")
+    assert "has 6, " in evaluate(*files)[2]
