@@ -7,104 +7,119 @@ D = E / H head_dim. Activations are *sequence-first*, (T, B, E), or *batch-first
 head they are always (B, H, T, D), a view either way.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 
+class HeadLayout(NamedTuple):
+    """How projections are split into heads."""
+
+    num_heads: int
+    batch_first: bool
+    """Projections are (B, L, E) rather than (L, B, E)."""
+    slices: bool
+    """Parts of a packed projection may be slices of it; else they are copied apart."""
+
+
 def project_inputs(
-    query: Float[Tensor, "*rows E"],
-    key: Float[Tensor, "*key_rows E"],
-    value: Float[Tensor, "*key_rows E"],
+    query: Float[Tensor, "_ _ E"],
+    key: Float[Tensor, "_ _ E"],
+    value: Float[Tensor, "_ _ E"],
     weight: Float[Tensor, "three_E E"],
     bias: Float[Tensor, " three_E"] | None,
-    slices: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Project with one packed matrix: q = query W_qᵀ + b_q, and k and v likewise.
+    heads: HeadLayout,
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
+    """Project with one packed matrix, q = query W_qᵀ + b_q and k and v likewise, and split heads.
 
     Where inputs are the same tensor object, their projections are one matrix product: all three in
     self-attention, key and value in cross-attention.
 
     Args:
-        query: any leading dimensions, such as (T, B, E).
-        key: such as (S, B, E).
+        query: (T, B, E) or (B, T, E).
+        key: (S, B, E) or (B, S, E).
         value: the shape of key.
-        weight: W_q, W_k, W_v stacked: (3E, E).
-        bias: b_q, b_k, b_v in a row: (3E,).
-        slices: whether results may be slices of one product, else each is contiguous.
+        weight: W_q, W_k, W_v stacked.
+        bias: b_q, b_k, b_v in a row.
+        heads: how to split.
     """
     E = query.shape[-1]
     if query is key and key is value:
-        q, k, v = _unpack(F.linear(query, weight, bias), 3, slices)
+        q, k, v = _unpack(F.linear(query, weight, bias), 3, heads)
         return q, k, v
     if key is value:
         w_q, w_kv = torch.split(weight, [E, 2 * E])
         b_q, b_kv = (None, None) if bias is None else torch.split(bias, [E, 2 * E])
-        k, v = _unpack(F.linear(key, w_kv, b_kv), 2, slices)
-        return F.linear(query, w_q, b_q), k, v
+        k, v = _unpack(F.linear(key, w_kv, b_kv), 2, heads)
+        return split_heads(F.linear(query, w_q, b_q), heads), k, v
     w_q, w_k, w_v = weight.chunk(3)
-    return project_separately(query, key, value, (w_q, w_k, w_v), bias)
-
-
-def _unpack(packed: Float[Tensor, "*rows parts_E"], parts: int, slices: bool) -> tuple[Tensor, ...]:
-    if slices:
-        return packed.chunk(parts, dim=-1)
-    # (…, parts · E) -> (parts, …, E): one copy for all
-    stacked = packed.view(*packed.shape[:-1], parts, -1).movedim(-2, 0)
-    return stacked.contiguous().unbind()
+    return project_separately(query, key, value, (w_q, w_k, w_v), bias, heads)
 
 
 def project_separately(
-    query: Float[Tensor, "*rows E"],
-    key: Float[Tensor, "*key_rows kdim"],
-    value: Float[Tensor, "*key_rows vdim"],
+    query: Float[Tensor, "_ _ E"],
+    key: Float[Tensor, "_ _ kdim"],
+    value: Float[Tensor, "_ _ vdim"],
     weights: tuple[Tensor, Tensor, Tensor],
     bias: Float[Tensor, " three_E"] | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Project with three matrices, (E, E), (E, kdim) and (E, vdim)."""
+    heads: HeadLayout,
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
+    """Project with three matrices, (E, E), (E, kdim) and (E, vdim), and split heads."""
     w_q, w_k, w_v = weights
     b_q, b_k, b_v = (None, None, None) if bias is None else bias.chunk(3)
-    return F.linear(query, w_q, b_q), F.linear(key, w_k, b_k), F.linear(value, w_v, b_v)
+    q, k, v = F.linear(query, w_q, b_q), F.linear(key, w_k, b_k), F.linear(value, w_v, b_v)
+    return split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
 
 
 def project_query(
-    query: Float[Tensor, "*rows E"],
+    query: Float[Tensor, "_ _ E"],
     weight: Float[Tensor, "E_or_three_E E"],
     bias: Float[Tensor, " three_E"] | None,
-) -> Float[Tensor, "*rows E"]:
+    heads: HeadLayout,
+) -> Float[Tensor, "B H T D"]:
     """Project the query alone, where keys and values are in a cache.
 
     Args:
-        query: any leading dimensions.
+        query: (T, B, E) or (B, T, E).
         weight: W_q alone or packed.
         bias: packed.
+        heads: how to split.
     """
     E = query.shape[-1]
-    return F.linear(query, weight[:E], None if bias is None else bias[:E])
+    return split_heads(F.linear(query, weight[:E], None if bias is None else bias[:E]), heads)
 
 
-def split_heads(
-    x: Float[Tensor, "rows columns E"], num_heads: int, batch_first: bool
-) -> Float[Tensor, "B H T D"]:
-    """Cut E into H slices of D and bring the heads before the positions; a view.
-
-    Args:
-        x: (B, T, E) if batch_first, else (T, B, E).
-        num_heads: H.
-        batch_first: whether the batch is x's first dimension.
-    """
+def split_heads(x: Float[Tensor, "_ _ E"], heads: HeadLayout) -> Float[Tensor, "B H L D"]:
+    """Cut E into H slices of D and bring the heads before the positions; a view."""
     rows, columns, E = x.shape
-    D = E // num_heads
-    if batch_first:
-        return x.view(rows, columns, num_heads, D).permute(0, 2, 1, 3)
-    if x.is_contiguous():
-        # By way of (T, B·H, D), as torch goes: so the gradient comes back contiguous, and the
-        # bias's gradient, a sum in memory order, is torch's to the last bit.
-        x = x.view(rows, columns * num_heads, D).transpose(0, 1)
-        return x.view(columns, num_heads, rows, D)
-    # A slice of a packed projection; the packing makes the gradient contiguous.
-    return x.view(rows, columns, num_heads, D).permute(1, 2, 0, 3)
+    H, D = heads.num_heads, E // heads.num_heads
+    if heads.batch_first:
+        return x.view(rows, columns, H, D).transpose(1, 2)
+    # By way of (L, B·H, D), as torch goes: so the gradient comes back contiguous, and the bias's
+    # gradient, a sum in memory order, is torch's to the last bit.
+    return x.view(rows, columns * H, D).transpose(0, 1).view(columns, H, rows, D)
+
+
+def _unpack(
+    packed: Float[Tensor, "rows columns parts_E"], parts: int, heads: HeadLayout
+) -> tuple[Tensor, ...]:
+    """Cut a packed projection into its parts and these into heads, (B, H, L, D) each."""
+    rows, columns, width = packed.shape
+    H, D = heads.num_heads, width // (parts * heads.num_heads)
+    if heads.slices:
+        split = (x.view(rows, columns, H, D) for x in packed.chunk(parts, dim=-1))
+        if heads.batch_first:
+            return tuple(x.transpose(1, 2) for x in split)
+        return tuple(x.permute(1, 2, 0, 3) for x in split)
+    # (L, B, parts · E) -> (parts, L, B, E): one copy for all, laid out as split_heads' input is
+    stacked = packed.view(rows, columns, parts, H * D).movedim(2, 0).contiguous()
+    if heads.batch_first:
+        return stacked.view(parts, rows, columns, H, D).transpose(2, 3).unbind()
+    stacked = stacked.view(parts, rows, columns * H, D).transpose(1, 2)
+    return stacked.view(parts, columns, H, rows, D).unbind()
 
 
 def merge_heads(

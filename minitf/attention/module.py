@@ -7,13 +7,13 @@ from minitf.attention.cache import KeyValueCache
 from minitf.attention.checks import check_dimensions, check_shapes, check_sizes
 from minitf.attention.errors import AttentionError
 from minitf.attention.functional import (
+    HeadLayout,
     append_learned_key,
     append_zero_key,
     merge_heads,
     project_inputs,
     project_query,
     project_separately,
-    split_heads,
 )
 from minitf.attention.kernels import BIT_IDENTICAL, CONTIGUOUS, KERNELS, check_kernel, choose_kernel
 from minitf.attention.layout import Layout
@@ -195,8 +195,8 @@ class MultiHeadAttention(nn.Module):
 
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
-        slices = kernel not in CONTIGUOUS
-        q, k, v = self._project(query, key, value, cache, layout.batch_first, slices)
+        heads = HeadLayout(self.num_heads, layout.batch_first, slices=kernel not in CONTIGUOUS)
+        q, k, v = self._project(query, key, value, cache, heads)
 
         # 3. Mask: what no head may look at.
         mask = build_mask(
@@ -243,23 +243,19 @@ class MultiHeadAttention(nn.Module):
         key: Tensor,
         value: Tensor,
         cache: KeyValueCache | None,
-        batch_first: bool,
-        slices: bool,
+        heads: HeadLayout,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
-        H = self.num_heads
+        bias = self.in_proj_bias
         if cache is not None and cache.is_full:
             weight = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
-            q = project_query(query, weight, self.in_proj_bias)
-            return split_heads(q, H, batch_first), *cache.held(query.shape[0 if batch_first else 1])
+            q = project_query(query, weight, bias, heads)
+            return q, *cache.held(q.shape[0])
         if self.in_proj_weight is not None:
-            projected = project_inputs(
-                query, key, value, self.in_proj_weight, self.in_proj_bias, slices
-            )
+            q, k, v = project_inputs(query, key, value, self.in_proj_weight, bias, heads)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-            projected = project_separately(query, key, value, weights, self.in_proj_bias)
-        q, k, v = (split_heads(x, H, batch_first) for x in projected)
+            q, k, v = project_separately(query, key, value, weights, bias, heads)
         if self.rotary_base is not None:
             start = 0 if cache is None else cache.length
             q, k = rotate(q, self.rotary_base, start), rotate(k, self.rotary_base, start)

@@ -30,7 +30,8 @@ def math_attention(
     S = k.shape[2]
     if is_causal:
         mask = causal_mask(T, S, q.dtype, q.device)[None, None]
-    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B, H, L, D) -> (B·H, L, D)
+    # (B, H, L, D) -> (B·H, L, D)
+    q, k, v = q.reshape(B * H, T, D), k.reshape(B * H, S, D), v.reshape(B * H, S, D)
 
     q = q * math.sqrt(1.0 / D)
     if mask is None:
