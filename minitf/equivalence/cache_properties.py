@@ -36,7 +36,7 @@ def cache_gives_the_same(subject: Subject) -> None:
     mask = causal_mask(TARGET, TARGET, subject.device)
     whole, _ = module(x, x, x, attn_mask=mask, is_causal=True, need_weights=False)
     for lengths in ([1] * TARGET, [3, 1, 2, 1], [TARGET]):
-        cache, parts = KeyValueCache(), x.split(lengths, dim=1)
+        cache, parts = KeyValueCache(), torch.split(x, lengths, dim=1)
         outputs = [_step(module, part, cache) for part in parts]
         require_equal(torch.cat(outputs, dim=1), whole, f"positions fed {lengths}")
 

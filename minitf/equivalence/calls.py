@@ -100,7 +100,7 @@ def make_call(case: Case, dtype: torch.dtype, device: torch.device, seed: int) -
     source = case.source + case.bias_kv + case.zero_attn
     weight_heads = () if case.weights == "averaged" else (case.heads[0],)
     weight_batch = () if case.batch == 0 else (batch,)
-    output_shape = query.shape[:-1] + (embed,)
+    output_shape = (*query.shape[:-1], embed)
     return Call(
         case,
         query,
@@ -117,7 +117,7 @@ def make_call(case: Case, dtype: torch.dtype, device: torch.device, seed: int) -
 def _masks(
     case: Case, generator: torch.Generator, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Any]:
-    """attn_mask, key_padding_mask and is_causal; key 0 stays visible unless a row is to be blind."""
+    """The masks; key 0 stays visible unless a row is to see none."""
     batch, target, source = case.batch or 1, case.target, case.source
     masks: dict[str, Any] = {}
     by_attn_mask = case.fully_masked and case.attn_mask not in ("none", "causal")
@@ -143,7 +143,7 @@ def _masks(
 def _as_kind(
     kind: str, blocked: Tensor, generator: torch.Generator, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """A boolean mask, or an additive one that is -inf where blocked and a random number elsewhere."""
+    """A boolean mask, or an additive one: -inf where blocked, a random number elsewhere."""
     if kind.startswith("bool"):
         return blocked.to(device)
     addend = torch.randn(blocked.shape, generator=generator).masked_fill(blocked, -torch.inf)

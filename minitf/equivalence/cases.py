@@ -23,7 +23,7 @@ class Case:
     """One call of an attention module; the axes of the matrix, in the order a reader would ask."""
 
     inputs: str = "self"
-    """self: query = key = value; cross: key = value; distinct: all differ; kdim_vdim: in width too."""
+    """self: query = key = value; cross: key = value; distinct: none; kdim_vdim: nor widths."""
     attn_mask: str = "none"
     key_padding: str = "none"
     """none, bool, or float (-inf at padding, small numbers elsewhere)."""

@@ -77,8 +77,9 @@ class SearchResult:
         if d is None or d.is_tie:
             return ""
         return (
-            f"{self.name}: sentence {d.sentence}, token {d.position} is {d.candidate_token!r}, not "
-            f"{d.reference_token!r}, though {d.margin:.2g} nats lie between (rounding: {d.rounding:.2g})"
+            f"{self.name}: sentence {d.sentence}, token {d.position} is {d.candidate_token!r}, "
+            f"not {d.reference_token!r}, though {d.margin:.2g} nats lie between "
+            f"(rounding: {d.rounding:.2g})"
         )
 
 
@@ -195,9 +196,9 @@ class _Judges:
 
     @torch.no_grad()
     def _log_probs(self, model: Transformer, hypotheses: list[Hypothesis]) -> Tensor:
-        """log P(tokens, EOS | source) of each, in one pass."""
+        """Sums log P(tokens, EOS | source) of each, in one pass."""
         tgt = collate([([], h.tokens) for h in hypotheses])[1].to(self.src.device)
-        logits = model(self.src, tgt[:, :-1]).log_softmax(-1)
+        logits: Tensor = model(self.src, tgt[:, :-1]).log_softmax(-1)
         picked = logits.gather(-1, tgt[:, 1:, None])[..., 0]
         return picked.masked_fill(tgt[:, 1:] == PAD, 0.0).sum(-1).cpu()
 

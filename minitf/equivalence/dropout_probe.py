@@ -37,14 +37,14 @@ def dropped_weights(module: nn.Module, call: Call, seed: int) -> Tensor:
     for start in range(0, source, head_dim):
         one_hot = _one_hot_values(source, start, head_dim, heads)  # (S', E)
         if case.bias_kv:
-            probe.bias_v.copy_(one_hot[-1])
+            probe.get_parameter("bias_v").copy_(one_hot[-1])
         probe_call = _with_values(call, one_hot[: case.source])
         output = run_module(probe, probe_call, seed)[0]["output"]
         if case.batch == 0:
             output = output.unsqueeze(0)
         elif not case.batch_first:
             output = output.transpose(0, 1)
-        per_head = output.unflatten(-1, (heads, head_dim)).transpose(1, 2)  # (B, H, T, D)
+        per_head = output.view(*output.shape[:-1], heads, head_dim).transpose(1, 2)  # (B, H, T, D)
         seen.append(per_head[..., : min(head_dim, source - start)])
     weights = torch.cat(seen, dim=-1)
     return (weights != 0).double() / (1 - case.dropout)

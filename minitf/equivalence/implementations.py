@@ -7,7 +7,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ NAMES = {
     "custom": "minitf.attention.MultiHeadAttention",
 }
 
-_MODEL_GIVES = ("embed_dim", "num_heads", "dropout", "batch_first", "device", "dtype")
+_VARIED = ("embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim",
+           "vdim", "batch_first", "device", "dtype")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def resolve(side: str, config: str | Mapping[str, Any]) -> Implementation:
 
     Args:
         side: "reference" or "candidate", for errors.
-        config: a name, or a mapping with `name` or `_target_` and the constructor's further options.
+        config: a name, or a mapping with `name` or `_target_` and further options.
 
     Raises:
         UserError: for an unknown name, a class that cannot be imported or is no attention module,
@@ -99,11 +100,13 @@ def _check_options(
             raise UserError(
                 f"{side}.{option} is not an option of {target}{neighbours(option, parameters)}"
             )
-        if option in _MODEL_GIVES:
+        if option in _VARIED:
             raise UserError(f"{side}.{option} cannot be set: verify varies it over its cases")
+        if option == "rotary_base":
+            raise UserError(f"{side}.rotary_base cannot be set: use model.positions=rotary")
 
 
-def neighbours(word: str, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+def neighbours(word: str, known: Iterable[str]) -> str:
     """`; did you mean a or b?`, or nothing where no known word is near."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import (
+    Weights,
     add_rounding,
     build,
     initial_weights,
@@ -123,11 +124,17 @@ def run_model_level(
     dtype: torch.dtype,
     device: torch.device,
     seed: int,
+    *,
     batch_size: int,
+    weights: Weights | None = None,
 ) -> ModelResult:
-    """Compare both models on one batch, without dropout, in `dtype` throughout."""
+    """Compare both models on one batch, without dropout, in `dtype` throughout.
+
+    `weights` are a trained model's; None: initial ones.
+    """
     config = without_dropout(config)
-    weights = initial_weights(config, reference, task.vocab_size, seed)
+    if weights is None:
+        weights = initial_weights(config, reference, task.vocab_size, seed)
     weights = {k: x.to(dtype) if x.is_floating_point() else x for k, x in weights.items()}
     (src, tgt), *_ = task.batches(1, batch_size, seed)
     batch = (src.to(device), tgt.to(device))
@@ -195,7 +202,8 @@ def _judge_local(
         if double:
             arguments, keywords = _to_double(arguments), _to_double(keywords)
         result = model.get_submodule(name)(*arguments, **keywords)
-        return result[0] if isinstance(result, tuple) else result
+        first: Tensor = result[0] if isinstance(result, tuple) else result
+        return first
 
     rounded = [output(model, True) for model in noisy]
     verdict = judge(call.name, output(candidate, False), call.output, output(truth, True), rounded)

@@ -20,6 +20,8 @@ from minitf.model.loss import label_smoothed_cross_entropy
 
 LABEL_SMOOTHING = 0.1
 
+Weights = dict[str, Tensor]
+
 
 def without_dropout(config: ModelConfig) -> ModelConfig:
     """The same model with every dropout at 0."""
@@ -30,7 +32,7 @@ def build(
     config: ModelConfig,
     implementation: Implementation | Callable[..., nn.Module],
     vocab_size: int,
-    weights: dict[str, Tensor] | None = None,
+    weights: Weights | None = None,
 ) -> Transformer:
     """A model in float32 on the CPU, with given weights if there are any.
 
@@ -54,7 +56,7 @@ def build(
 
 def initial_weights(
     config: ModelConfig, reference: Implementation, vocab_size: int, seed: int
-) -> dict[str, Tensor]:
+) -> Weights:
     """The reference model's initial weights, its biases random instead of zero.
 
     With zero biases, an implementation that forgets one would not be found.
@@ -68,7 +70,7 @@ def initial_weights(
     return copy.deepcopy(model.state_dict())
 
 
-def oracle_model(config: ModelConfig, weights: dict[str, Tensor], vocab_size: int) -> Transformer:
+def oracle_model(config: ModelConfig, weights: Weights, vocab_size: int) -> Transformer:
     """The same model in float64 with the oracle's attention."""
     model = build(without_dropout(config), OracleAttention, vocab_size).double()
     model.load_state_dict({name: x.double() for name, x in weights.items()})
@@ -76,7 +78,7 @@ def oracle_model(config: ModelConfig, weights: dict[str, Tensor], vocab_size: in
 
 
 def add_rounding(model: Transformer, rounding: Rounding) -> Transformer:
-    """Make every operation of an oracle model round: attention inside, the others by their output."""
+    """Make an oracle model round everywhere: inside attention, and every other module's output."""
 
     def rounded(_module: nn.Module, _inputs: object, output: object) -> object:
         return rounding(output) if isinstance(output, Tensor) else output

@@ -51,10 +51,11 @@ def formula(subject: Subject) -> None:
     _require_names(module)
     inputs, padding = subject.inputs(), subject.padding()
     mask = subject.tensor(inputs[0].shape[1], inputs[1].shape[1])
-    options = {"attn_mask": mask, "key_padding_mask": padding}
-    output, weights = weights_of(module, *inputs, **options)
+    output, weights = weights_of(module, *inputs, attn_mask=mask, key_padding_mask=padding)
     state = {name: p.detach() for name, p in module.named_parameters()}
-    true_output, true_weights = multi_head_attention(state, *inputs, num_heads=HEADS, **options)
+    true_output, true_weights = multi_head_attention(
+        state, *inputs, num_heads=HEADS, attn_mask=mask, key_padding_mask=padding
+    )
     require_equal(weights, true_weights, "weights")
     require_equal(output, true_output, "output")
 

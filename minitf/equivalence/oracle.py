@@ -6,7 +6,7 @@ Vaswani et al. 2017, "Attention is all you need", equation 1 and section 3.2.2:
     head_i = Attention(Q W_iᵠ, K W_iᴷ, V W_iⱽ)
     MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W_O
 
-Heads are a Python loop and softmax is spelt out, so that nothing here is shared with what is judged.
+Heads are a Python loop and softmax is spelt out: nothing is shared with what is judged.
 A row whose every key is masked attends to nothing: its weights, and their gradients, are zero.
 
 Every intermediate result passes through a `Rounding`: none for the truth, a random one for the
@@ -15,7 +15,6 @@ yardstick of `minitf.equivalence.verdict`.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ def additive(mask: Tensor | None) -> Tensor | float:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rounding: Rounding) -> Tensor:
-    """x Wᵀ + b, as one product with b a row more of Wᵀ, so that its gradient is rounded too."""
+    """Compute x Wᵀ + b as one product, b a row more of Wᵀ, so that b's gradient is rounded too."""
     if bias is None:
         return rounding.product(x, weight.T)
     ones = x.new_ones(*x.shape[:-1], 1)
@@ -53,11 +52,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rounding: Rounding) -
 def _projections(state: Mapping[str, Tensor], embed_dim: int) -> list[tuple[Tensor, Tensor | None]]:
     """Weight and bias of query, key and value, from torch's state_dict names."""
     if "in_proj_weight" in state:
-        weights = list(state["in_proj_weight"].split(embed_dim))
+        weights = list(torch.split(state["in_proj_weight"], embed_dim))
     else:
         weights = [state[f"{name}_proj_weight"] for name in "qkv"]
     bias = state.get("in_proj_bias")
-    biases = [None] * 3 if bias is None else list(bias.split(embed_dim))
+    biases = [None] * 3 if bias is None else list(torch.split(bias, embed_dim))
     return list(zip(weights, biases, strict=True))
 
 
@@ -71,6 +70,7 @@ def multi_head_attention(
     attn_mask: Tensor | None = None,
     key_padding_mask: Tensor | None = None,
     add_zero_attn: bool = False,
+    rotary_base: float | None = None,
     kept: Tensor | None = None,
     blind_zero: bool = True,
     rounding: Rounding = EXACT,
@@ -83,9 +83,11 @@ def multi_head_attention(
         key: (B, S, Ek) float64.
         value: (B, S, Ev) float64.
         num_heads: H; each head has E / H dimensions.
-        attn_mask: (T, S) or (B·H, T, S); True or -inf: blocked; other floats are added to the scores.
+        attn_mask: (T, S) or (B·H, T, S); True or -inf: blocked; other
+            floats are added to the scores.
         key_padding_mask: (B, S), of the same meaning.
         add_zero_attn: append a key and a value of zeros.
+        rotary_base: turn queries and keys by their positions.
         kept: (B, H, T, S') factors of the weights: dropout's mask, 0 or 1 / (1 - p).
         blind_zero: a query that sees no key in any head has zero output; if False, its weights are
             zero all the same, and its output is the output projection's bias.
@@ -112,7 +114,10 @@ def multi_head_attention(
     heads, weights = [], []
     for h in range(num_heads):
         part = slice(h * head_dim, (h + 1) * head_dim)
-        scores = rounding.product(q[..., part], k[..., part].mT)
+        q_head, k_head = q[..., part], k[..., part]
+        if rotary_base is not None:
+            q_head, k_head = (rounding(rotate(x, rotary_base)) for x in (q_head, k_head))
+        scores = rounding.product(q_head, k_head.mT)
         scores = rounding(scores / math.sqrt(head_dim))
         p = softmax(rounding(scores + mask[:, h]), rounding)
         if kept is not None:
@@ -132,7 +137,7 @@ def _score_mask(
     attn_mask: Tensor | None, key_padding_mask: Tensor | None, shape: tuple[int, int, int, int]
 ) -> Tensor:
     """Both masks, summed, as one addend to the scores (B, H, T, S)."""
-    batch, num_heads, target, source = shape
+    batch, _, _, source = shape
     total = torch.zeros(shape, dtype=torch.float64)
     if attn_mask is not None:
         mask = additive(attn_mask)
@@ -146,10 +151,25 @@ def _score_mask(
     return total
 
 
+def rotate(x: Tensor, base: float) -> Tensor:
+    """Turn the pair (x_i, x_(i + D/2)) at position m by m base^(-2i/D) (Su et al. 2021, eq. 15).
+
+    Angles are taken in float32, as implementations do: they are inputs of the comparison.
+    """
+    length, head_dim = x.shape[-2:]
+    pair = torch.arange(0, head_dim, 2, dtype=torch.float32, device=x.device)
+    position = torch.arange(length, dtype=torch.float32, device=x.device)
+    angle = position[:, None] * base ** (pair / -head_dim)
+    turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex128)
+    first, second = x.split(head_dim // 2, dim=-1)  # type: ignore[no-untyped-call]
+    turned = torch.complex(first, second) * turn
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
 class OracleAttention(nn.Module):
     """The oracle with the interface of torch.nn.MultiheadAttention, for whole models in float64.
 
-    Set `rounding` to `random_rounding(dtype)` for the yardstick. Dropout is never applied.
+    Set `rounding` to a `RandomRounding` for the yardstick. Dropout is never applied.
     """
 
     def __init__(
@@ -159,11 +179,12 @@ class OracleAttention(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         batch_first: bool = True,
-        **_: Any,
+        rotary_base: float | None = None,
     ) -> None:
         super().__init__()
         assert batch_first, "whole models are batch first"
         self.num_heads = num_heads
+        self.rotary_base = rotary_base
         self.rounding: Rounding = EXACT
         like = nn.MultiheadAttention(embed_dim, num_heads, bias=bias, dtype=torch.float64)
         self.in_proj_weight, self.in_proj_bias = like.in_proj_weight, like.in_proj_bias
@@ -191,6 +212,7 @@ class OracleAttention(nn.Module):
             num_heads=self.num_heads,
             attn_mask=attn_mask,
             key_padding_mask=key_padding_mask,
+            rotary_base=self.rotary_base,
             rounding=self.rounding,
         )
         if not need_weights:

@@ -1,14 +1,14 @@
 """Level 5: what must hold of any attention, with nothing to compare it to.
 
-All properties are checked in float64, where rounding (1e-16) and the smallest bug are far apart: two
-results that must be equal may differ by SLACK units in the last place of their largest value.
+All properties are checked in float64, where rounding (1e-16) and the smallest bug are far apart:
+two results that must be equal may differ by SLACK units in the last place of their largest value.
 Where exact equality follows from the formula, because a weight is exactly zero, it is asked for.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ BATCH, TARGET, SOURCE, HEADS, HEAD_DIM = 3, 7, 11, 2, 8
 EMBED = HEADS * HEAD_DIM
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What a property's check found."""
 
     holds = "holds"
@@ -65,7 +65,7 @@ class Subject:
         self.generator = torch.Generator().manual_seed(seed)
 
     def module(self, dropout: float = 0.0) -> nn.Module:
-        """A float64 module, batch first, in eval mode, biases random; the same weights each time."""
+        """A float64 module, batch first, in eval mode, with the same random weights each time."""
         torch.manual_seed(self.seed)
         module = self.implementation(
             EMBED, HEADS, dropout=dropout, batch_first=True, dtype=torch.float64, device=self.device

@@ -7,6 +7,7 @@ the two: a fixed number of sentences each, in an order that the seed decides.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Task:
     """Ids as text, for findings."""
 
     def batches(self, count: int, size: int, seed: int) -> list[TokenBatch]:
-        """`count` batches of `size` pairs drawn without replacement, again from the start if few."""
+        """Draw `count` batches of `size` pairs without replacement; anew when all were seen."""
         rng = random.Random(seed)
         order: list[int] = []
         result = []
@@ -68,3 +69,32 @@ def letters_task(seed: int, size: int = 512, alphabet: int = 23) -> Task:
 
     pairs = [pair() for _ in range(size + 32)]
     return Task("letters", 3 + alphabet, pairs[:size], pairs[size:], show)
+
+
+def scenes_task(seed: int, size: int = 2_000, vocab_size: int = 1_000) -> Task:
+    """Sentence pairs of the embedded corpus, cut into word pieces."""
+    from minitf.config.schema import ScenesConfig, TokenizerConfig
+    from minitf.data import load_data
+    from minitf.tokenizer import train_tokenizer
+
+    config = ScenesConfig(
+        train_size=size, val_size=64, test_size=64, compositional_size=64, seed=seed
+    )
+    splits = load_data(config)
+    tokenizer = train_tokenizer(
+        [*splits["train"]["src"], *splits["train"]["tgt"]], TokenizerConfig(vocab_size=vocab_size)
+    )
+    return text_task("scenes", splits, tokenizer)
+
+
+def text_task(name: str, splits: Any, tokenizer: Any, limit: int = 5_000) -> Task:
+    """A task from loaded data (`minitf.data.load_data`) and its tokenizer."""
+
+    def pairs(split: str, count: int) -> list[Pair]:
+        rows = splits[split].select(range(min(count, len(splits[split]))))
+        src, tgt = (tokenizer.encode_batch(list(rows[side])) for side in ("src", "tgt"))
+        return list(zip(src, tgt, strict=True))
+
+    return Task(
+        name, tokenizer.vocab_size, pairs("train", limit), pairs("val", 64), tokenizer.decode
+    )

@@ -16,14 +16,14 @@ leaves at once, or drifts further than chaos explains.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation
-from minitf.equivalence.models import build, initial_weights, loss_of, without_dropout
+from minitf.equivalence.models import Weights, build, initial_weights, loss_of, without_dropout
 from minitf.equivalence.task import Task, TokenBatch
 from minitf.equivalence.ulp import perturb
 from minitf.equivalence.verdict import Verdict
@@ -74,8 +74,8 @@ class TrainingResult:
     machine_noise: float
     """Largest distance in loss of the reference from itself."""
     same_random_state: bool
-    weights: dict[str, Tensor]
-    """The reference's final weights."""
+    dropout_finding: str = ""
+    """What the lockstep with dropout found, where this one is the second, without."""
 
 
 class _Run:
@@ -157,6 +157,7 @@ def run_training_level(
     steps: int,
     batch_size: int,
     learning_rate: float = 1e-3,
+    weights: Weights | None = None,
 ) -> TrainingResult:
     """Train all runs in lockstep.
 
@@ -172,11 +173,14 @@ def run_training_level(
         batch_size: sentences in a batch.
         learning_rate: of AdamW, after a linear warm-up over the first tenth.
 
+        weights: where all start, a trained model's; None: initial ones.
+
     Returns:
         The result; where it is outside the envelope and the model has dropout, that of a second
         lockstep without: an implementation may draw other dropout masks without being wrong.
     """
-    weights = initial_weights(config, reference, task.vocab_size, seed)
+    if weights is None:
+        weights = initial_weights(config, reference, task.vocab_size, seed)
     batches = [
         (src.to(device), tgt.to(device)) for src, tgt in task.batches(steps, batch_size, seed)
     ]
@@ -198,9 +202,9 @@ def run_training_level(
         return result
     plain = run_training_level(
         reference, candidate, without_dropout(config), task, dtype, device, seed,
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate,
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, weights=weights,
     )  # fmt: skip
-    return plain
+    return replace(plain, dropout_finding=result.finding)
 
 
 def _start_runs(
@@ -208,7 +212,7 @@ def _start_runs(
     candidate: Implementation,
     config: ModelConfig,
     task: Task,
-    weights: dict[str, Tensor],
+    weights: Weights,
     dtype: torch.dtype,
     device: torch.device,
     seed: int,
@@ -241,12 +245,18 @@ def _judge(
     runs: dict[str, _Run], steps: int, with_dropout: bool, dtype: torch.dtype
 ) -> TrainingResult:
     curves = {name: run.curve for name, run in runs.items()}
-    parted = _first(steps, lambda t: any(distance(curves, "candidate", m)[t] > 0 for m in MEASURES))
+    differs = [
+        any(d != 0 for d in at)
+        for at in zip(*(distance(curves, "candidate", m) for m in MEASURES), strict=True)
+    ]
+    parted = differs.index(True) + 1 if any(differs) else None
     outside, finding = None, ""
     for measure in MEASURES:
         found = distance(curves, "candidate", measure)
         allowed = envelope(curves, measure)
-        step = _first(steps, lambda t, f=found, a=allowed: not f[t] <= a[t])  # NaN is outside too
+        # "Not within" instead of "beyond": NaN is outside too.
+        out = [not f <= a for f, a in zip(found, allowed, strict=True)]
+        step = out.index(True) + 1 if any(out) else None
         if step is not None and (outside is None or step < outside):
             outside = step
             finding = (
@@ -266,17 +276,12 @@ def _judge(
         finding=finding,
         machine_noise=max(distance(curves, "again", "loss"), default=0.0),
         same_random_state=all(torch.equal(a, b) for a, b in zip(*states, strict=True)),
-        weights={k: x.detach().clone() for k, x in runs["reference"].model.state_dict().items()},
     )
 
 
 def _precision_name(dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
     return f"{name} autocast" if dtype in (torch.bfloat16, torch.float16) else name
-
-
-def _first(steps: int, condition: Callable[[int], bool]) -> int | None:
-    return next((t + 1 for t in range(steps) if condition(t)), None)
 
 
 def distance(curves: dict[str, Curve], run: str, measure: str) -> list[float]:
@@ -288,7 +293,7 @@ def distance(curves: dict[str, Curve], run: str, measure: str) -> list[float]:
 
 
 def envelope(curves: dict[str, Curve], measure: str) -> list[float]:
-    """What rounding explains at each step: a multiple of the yardsticks' largest distance so far."""
+    """What rounding explains at each step: a multiple of the yardsticks' largest distance yet."""
     yardsticks: Sequence[list[float]] = [
         distance(curves, name, measure)
         for name in curves

@@ -15,7 +15,7 @@ tensor's largest value. Where the reference is itself wrong, not finite or furth
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -29,13 +29,13 @@ CREDIT = 50.0
 """Beyond this many times `rounding`, an error is no rounding: the reference itself is wrong."""
 
 RULE = (
-    f"A tensor passes if it is bit-identical to the reference's, or if its error against the float64 "
-    f"oracle is at most {FACTOR:g} times the reference's own plus rounding: what the formula moves "
-    f"when each of its steps is rounded by up to one unit in the last place."
+    "A tensor passes if it is bit-identical to the reference's, or if its error against the "
+    f"float64 oracle is at most {FACTOR:g} times the reference's own plus rounding: what the "
+    "formula moves when each of its steps is rounded by up to one unit in the last place."
 )
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """The outcome of a comparison, a level, or everything, from best to worst."""
 
     bit_identical = "bit-identical"
