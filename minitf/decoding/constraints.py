@@ -123,7 +123,7 @@ class Constraints:
         return logits.gather(-1, index)
 
     def _forbid_end(self, logits: Tensor, step: int) -> None:
-        end = logits[..., self.eos_id]
+        end = logits[..., self.eos_id].clone()
         too_short = (step < self.min_length)[:, None]
         forbidden = end.masked_fill(too_short, NEVER)
         logits[..., self.eos_id] = NEVER
