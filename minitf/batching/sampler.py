@@ -8,18 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from minitf.batching.buckets import length_buckets
 from minitf.config.errors import UserError
 
 Array = npt.NDArray[np.int64]
+
+_BUCKET_BATCHES = 4
+"""Batches in a bucket: more mix better and pad more. With 4, on Multi30k (4,096 tokens), 3.6% of
+positions are padding and a quarter of a pair's companions are the same in the next epoch."""
 
 
 class BatchSampler(torch.utils.data.Sampler[list[int]]):
     """Batches of like lengths, within a budget of positions or of a fixed number of sentences.
 
-    The pairs are ordered by length once, and this order is cut into batches once. In each epoch
-    the pairs of like lengths change places with each other at random, and the batches are
-    shuffled. So every epoch has other batches but the same number of them, and each pair comes
-    exactly once per epoch.
+    The pairs are put into buckets of like lengths, a few batches each, and the sequence of buckets
+    is cut into batches, both once. In each epoch the pairs of a bucket change places with each
+    other at random, and the batches are shuffled. So every epoch has other batches but the same
+    number of them, and each pair comes exactly once per epoch.
 
     All is a pure function of the arguments and the epoch: a run continues exactly from
     `set_position(epoch, skip)`, in any process.
@@ -30,7 +35,7 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         tokens: the most source plus target positions in a batch, padding counted.
         sentences: the number of pairs in a batch, instead of `tokens`.
         seed: of the shuffles.
-        shuffle: False: no shuffling at all, shortest first, the same in every epoch.
+        shuffle: False: the same batches in the same order in every epoch, with less padding.
         rank: this process' number.
         world_size: number of processes; each gets the same number of batches, all different.
 
@@ -55,7 +60,14 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         _check(src, tgt, tokens, sentences, world_size)
         self._seed, self._shuffle = seed, shuffle
         self._rank, self._world_size = rank, world_size
-        self._bucket = length_buckets(src, tgt)
+        size = _BUCKET_BATCHES if shuffle else 1
+        self._bucket = length_buckets(
+            src,
+            tgt,
+            lambda pairs, padded: (
+                pairs <= size * sentences if sentences else pairs * padded <= size * (tokens or 0)
+            ),
+        )
         order = np.argsort(self._bucket, kind="stable")
         # Within a bucket any pair may take any place, so a place counts as long as its bucket's
         # longest.
@@ -63,8 +75,7 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         if sentences is not None:
             cuts = list(range(0, len(order), sentences))
         else:
-            assert tokens is not None
-            cuts = cut_by_tokens(src[order], tgt[order], tokens)
+            cuts = cut_by_tokens(src[order], tgt[order], tokens or 0)
         self._cuts = np.array(split_to_multiple([*cuts, len(order)], world_size), np.int64)
         self._epoch = self._skip = 0
 
@@ -92,21 +103,6 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         batches = np.split(order, self._cuts[1:-1])
         chosen = generator.permutation(len(batches))[self._rank :: self._world_size]
         return [batches[n] for n in chosen]
-
-
-def length_buckets(src: Array, tgt: Array) -> Array:
-    """Number the pairs by like lengths: neighbouring numbers are of neighbouring lengths.
-
-    Source lengths ascend; target lengths ascend and descend in turn, so that a batch that reaches
-    over two source lengths has like target lengths all the same.
-    """
-    up_and_down = np.where(src % 2 == 0, tgt, -tgt)
-    order = np.lexsort((up_and_down, src))
-    new = np.ones(len(order), np.int64)
-    new[1:] = (np.diff(src[order]) != 0) | (np.diff(tgt[order]) != 0)
-    buckets = np.empty_like(new)
-    buckets[order] = np.cumsum(new) - 1
-    return buckets
 
 
 def cut_by_tokens(src: Array, tgt: Array, tokens: int) -> list[int]:
