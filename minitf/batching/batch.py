@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning copies its batches for some precisions
 class Batch:
     """Pairs of like lengths, padded on the right.
 

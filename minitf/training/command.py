@@ -22,11 +22,11 @@ def main() -> None:
     """Entry point of train.py; ends the process with 0, 2 for a user's error, 128 + signal."""
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
-    sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
     try:
         if path := os.environ.get(RANK_CONFIG):
             _run(load_config(Path(path)), None)
         else:
+            sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
             _hydra_main()
     except UserError as error:
         _fail(str(error))

@@ -138,9 +138,7 @@ def _prepare(run_dir: Path, config: DictConfig, resume: bool) -> None:
             f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
         )
     run_dir.mkdir(parents=True, exist_ok=True)
-    shown = OmegaConf.create(plain(config))
-    shown.resume = None
-    OmegaConf.save(shown, run_dir / "config.yaml")
+    OmegaConf.save(OmegaConf.create(plain(config)), run_dir / "config.yaml")
     latest = Path("outputs") / "latest"
     latest.parent.mkdir(exist_ok=True)
     if latest.is_symlink() or not latest.exists():

@@ -8,6 +8,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
+ASK_EVERY = 10
+"""Updates between two questions to the other processes of a data-parallel run."""
+
+
 class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
     """A signal ended the training after its checkpoint was saved."""
 
@@ -51,9 +55,18 @@ class Interruption(Callback):
         """Stop after a whole update: half an accumulation window cannot be resumed."""
         whole = trainer.global_step > self._updates
         self._updates = trainer.global_step
-        if self._signal is not None and whole:
+        if whole and self._agreed(trainer):
             self._save()
-            raise Interrupted(self._signal)
+            raise Interrupted(self._signal or signal.SIGTERM)
+
+    def _agreed(self, trainer: Trainer) -> bool:
+        """Whether to stop now; several processes must do so after the same update."""
+        received = self._signal is not None
+        if trainer.world_size == 1:
+            return received
+        if trainer.global_step % ASK_EVERY:
+            return False
+        return bool(trainer.strategy.reduce_boolean_decision(received, all=False))
 
     def _restore(self) -> None:
         for signum, handler in self._previous.items():

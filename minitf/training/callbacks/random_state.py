@@ -59,7 +59,9 @@ class RandomState(Callback):
         self._restored = checkpoint.get("random_state")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore this rank's state, once."""
+        """Restore this rank's state, once; in a new run give each rank dropout of its own."""
         if self._restored and trainer.global_rank < len(self._restored):
             restore_random_state(self._restored[trainer.global_rank])
+        elif trainer.global_rank > 0:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
         self._restored = None

@@ -1,0 +1,51 @@
+"""Two processes train what one would: tokens count alike wherever their batch falls."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.integration.conftest import Train
+
+OVERRIDES = (
+    "model.dropout=0.0",
+    "trainer.precision=64-true",
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=6",
+    "data.train_size=800",
+    "trainer.accelerator=cpu",
+)
+
+
+def _weights(run_dir: Path) -> dict[str, torch.Tensor]:
+    path = run_dir / "checkpoints" / "last.ckpt"
+    return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+
+
+def _losses(run_dir: Path) -> list[float]:
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+def test_two_processes_equal_two_micro_batches_of_one(train: Train, tmp_path: Path) -> None:
+    one = train(*OVERRIDES, "run_dir=one", "trainer.accumulate_grad_batches=2")
+    assert one.returncode == 0, one.stderr
+    two = train(*OVERRIDES, "run_dir=two", "trainer.devices=2", "trainer.strategy=ddp")
+    assert two.returncode == 0, two.stderr
+    assert _losses(tmp_path / "one") == pytest.approx(_losses(tmp_path / "two"), rel=1e-12)
+    first, second = _weights(tmp_path / "one"), _weights(tmp_path / "two")
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-10, atol=1e-12)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "outputs", "two"]
+
+
+def test_two_processes_resume_exactly(train: Train, tmp_path: Path) -> None:
+    parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+    assert train(*parallel, "run_dir=whole", "trainer.max_steps=40").returncode == 0
+    first = train(*parallel, "run_dir=parts", "trainer.max_steps=20")
+    assert first.returncode == 0, first.stderr
+    rest = train("resume=parts", "trainer.max_steps=40", toy=False)
+    assert rest.returncode == 0, rest.stderr
+    one, two = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert all(torch.equal(one[name], two[name]) for name in one)
