@@ -105,12 +105,12 @@ def _noun_phrase(phrase: NounPhrase) -> str:
 
 
 def _possessive(owner: str) -> str:
-    return owner + ("'" if owner.endswith("s") else "'s")
+    return owner + "'s"  # owners are singular
 
 
 def adjunct(phrase: Adjunct) -> str:
     """A preposition with its nominal."""
-    return f"{phrase.preposition.english} {nominal(phrase.nominal)}"
+    return f"{phrase.preposition.english} {nominal(phrase.nominal)}".lstrip()
 
 
 def clause(c: Clause, order: Order = "plain") -> str:

@@ -12,10 +12,10 @@ from typing import Literal
 from minitf.data.scenes.german import adjunct, nominal, verb_forms
 from minitf.data.scenes.lexicon import A, BARE, Case
 from minitf.data.scenes.phrases import (
-    Clause, Nominal, NounPhrase, Predicate, Pronoun, agreement, is_definite, leads, reference,
+    Clause, Name, Nominal, NounPhrase, Predicate, Pronoun, agreement, is_definite, leads, reference,
 )  # fmt: skip
 
-Order = Literal["main", "inverted", "final", "infinitive"]
+Order = Literal["main", "question", "inverted", "final", "infinitive"]
 
 
 def clause(c: Clause, order: Order = "main") -> str:
@@ -23,8 +23,8 @@ def clause(c: Clause, order: Order = "main") -> str:
 
     Args:
         c: what is said.
-        order: `main` (verb second), `inverted` (first), `final`, or `infinitive` (with zu, and
-            without subject).
+        order: `main` (verb second), `question` (first, after a question word if there is one),
+            `inverted` (first), `final`, or `infinitive` (with zu, without subject).
     """
     finite, prefix, end = verb_forms(c.verb, agreement(c.subject), c.tense, c.modal)
     lead = _lead(c)
@@ -36,8 +36,8 @@ def clause(c: Clause, order: Order = "main") -> str:
             front = lead or (_time(c) if time_first else subject)
             after = "" if front == subject else subject
             parts = [front, finite, after, *middle, end or prefix]
-        case "inverted":
-            parts = [finite, subject, *middle, end or prefix]
+        case "question" | "inverted":
+            parts = [lead, finite, subject, *middle, end or prefix]
         case "final":
             parts = [lead, subject, *middle, end, prefix + finite]
         case "infinitive":
@@ -81,23 +81,24 @@ def _middle_field(c: Clause, with_time: bool) -> list[str]:
     if isinstance(accusative, Pronoun):
         pronouns.append(accusative_text)
     elif accusative:
-        (known if nicht and not new else unknown).append(accusative_text)
+        early = isinstance(accusative, Name) or (nicht and not new)
+        (known if early else unknown).append(accusative_text)
     if isinstance(dative, Pronoun):
         pronouns.append(dative_text)
     elif dative:
-        (known if nicht or accusative else unknown).insert(0, dative_text)
+        known.insert(0, dative_text)
     settings = [companion, place]
+    manner = c.manner.german if c.manner else ""
     return [
         *pronouns,
         *known,
         time,
         "gerade" if c.tense == "progressive" else "",
         "gern" if c.modal and c.modal.singular == "gern" else "",
-        *(settings if new and unknown else []),
+        *((*settings, manner) if new else ()),
         *unknown,
         "nicht" if nicht else "",
-        c.manner.german if c.manner else "",
-        *([] if new and unknown else settings),
+        *(() if new else (manner, *settings)),
         adjunct(c.complement) if c.complement else "",
         _predicate(c.predicate, kein) if c.predicate else "",
     ]

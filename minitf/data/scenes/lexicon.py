@@ -25,8 +25,8 @@ _IMPLIED = {
     "prey": "animal",
     "farm": "animal",
     "wild": "animal",
-    "zoo": "animal",
-    "forest": "animal",
+    "exotic": "animal",
+    "woodland": "animal",
 }
 
 
@@ -56,7 +56,13 @@ class Adjective:
     stem: str
     english_comparative: str
     german_comparative: str
-    nouns: tuple[str, ...]
+    nouns: frozenset[str]
+    """Tags or names of nouns that can have the quality, without those of `never`."""
+    never: frozenset[str]
+
+    def suits(self, noun: Noun) -> bool:
+        """Whether it makes sense to say it of the noun."""
+        return noun.has(self.nouns) and not noun.has(self.never)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -151,11 +157,12 @@ class Preposition:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Place:
-    """A noun with its prepositions of rest, of arrival and of departure."""
+    """A noun with its prepositions of rest, of arrival and of departure (out of, from)."""
 
     noun: Noun
     at: Preposition
     to: Preposition
+    out: Preposition
     source: Preposition
     kinds: frozenset[str]
 
@@ -193,7 +200,9 @@ def _adjective(row: list[str]) -> Adjective:
     english, german, stem, english_comparative, german_comparative, nouns = row
     return Adjective(
         english, german, german if stem == "-" else stem, spelled(english_comparative),
-        spelled(german_comparative), words(nouns),
+        spelled(german_comparative),
+        frozenset(noun for noun in words(nouns) if noun[0] != "!"),
+        frozenset(noun[1:] for noun in words(nouns) if noun[0] == "!"),
     )  # fmt: skip
 
 
@@ -249,14 +258,13 @@ def nouns_with(tags: Iterable[str]) -> tuple[Noun, ...]:
 
 def _places(row: list[str]) -> list[Place]:
     nouns, at_english, at_german, to_english, to_german, kinds = row
-    source = Preposition(
-        "out of" if to_english == "into" else "from", "aus" if at_german == "in" else "von", "dat"
-    )
+    german_source = "aus" if at_german == "in" else "von"
+    out, source = (Preposition(word, german_source, "dat") for word in ("out of", "from"))
     at = Preposition(spelled(at_english), at_german, "dat")
     to = Preposition(spelled(to_english), to_german, "dat" if to_german == "zu" else "acc")
     tags = words(kinds)
     return [
-        Place(NOUN[noun], at, to, source, frozenset((*tags, noun) if "*" in tags else tags))
+        Place(NOUN[noun], at, to, out, source, frozenset((*tags, noun) if "*" in tags else tags))
         for noun in words(nouns)
     ]
 
@@ -276,9 +284,9 @@ def _frame(row: list[str]) -> Frame:
     governed, governed_nouns, targets = None, (), ()  # type: ignore[var-annotated]
     if "/" in kind:
         words_english, preposition, case = kind.split("/")
-        governed = Preposition(words_english, preposition, case)  # type: ignore[arg-type]
+        governed = Preposition(spelled(words_english), preposition, case)  # type: ignore[arg-type]
         governed_nouns, kind = nouns_with(words(of)), "governed"
-    elif kind in ("at", "to", "from"):
+    elif kind in ("at", "to", "out", "from"):
         targets = places_of(words(of))
     return Frame(
         VERB[english, german.replace("|", "")], nouns_with(words(subject)), words(subject),

@@ -16,19 +16,19 @@ from minitf.data.scenes.phrases import (
 )  # fmt: skip
 from minitf.data.scenes.tables import rows
 
-Role = Literal["subject", "object", "new", "negated", "known", "place", "owner"]
+Role = Literal["subject", "object", "new", "negated", "known", "place", "whole", "liked"]
 Owner = PronounForms | Literal["anybody"] | None
 """Whose a thing probably is: the subject's, anybody's, or the speaker's alone (None)."""
-_ROLES: tuple[Role, ...] = ("subject", "object", "new", "negated", "known", "place", "owner")
+_ROLES: tuple[Role, ...] = ("subject", "object", "new", "negated", "known", "place", "whole", "liked")
 _SHAPES = [(row[0], row[1], dict(zip(_ROLES, map(int, row[2:]), strict=True)))
-           for row in rows("shapes", 9)]  # fmt: skip
+           for row in rows("shapes", 10)]  # fmt: skip
 _OWNED = frozenset(row[0] for row in rows("owned", 1))
 _OWNERS = nouns_with(("adult", "elder"))
 _BUILDINGS = nouns_with(("building", "home"))
 _THIRD = (HE, SHE, THEY)
 
 ADJECTIVES_OF: dict[Noun, tuple[Adjective, ...]] = {
-    noun: tuple(adjective for adjective in ADJECTIVES if noun.has(adjective.nouns))
+    noun: tuple(adjective for adjective in ADJECTIVES if adjective.suits(noun))
     for noun in NOUNS
 }
 
@@ -54,11 +54,13 @@ def _can_take(noun: Noun, determiner: str, number: str) -> bool:
         return False
     if determiner in ("possessive", "owner"):
         return not tags.isdisjoint(_OWNED)
+    if "kin" in tags:
+        return False
     if determiner == "every":
         return "person" in tags
     if determiner == "a" and number == "mass":
         return "cup" in tags
-    return "kin" not in tags
+    return True
 
 
 def noun_phrase(
@@ -87,7 +89,7 @@ def noun_phrase(
             phrase.determiner = THE
             phrase.owner = _owner(draft)
         case "numeral":
-            phrase.numeral = draft.pick(NUMERALS)
+            phrase.numeral = draft.pick(NUMERALS if role == "new" else NUMERALS[:4])
         case "the+numeral":
             phrase.determiner = THE
             phrase.numeral = draft.pick(NUMERALS[1:6])
@@ -96,7 +98,7 @@ def noun_phrase(
         case _:
             phrase.determiner = DETERMINER[word]
     if "part" in noun.tags and phrase.determiner is THE and not plural and draft.chance(0.4):
-        phrase.owner = noun_phrase(draft, draft.noun(_BUILDINGS), "owner")
+        phrase.owner = noun_phrase(draft, draft.noun(_BUILDINGS), "whole")
         phrase.part = True
     if draft.chance(described):
         describe(draft, phrase)
