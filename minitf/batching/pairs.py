@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,15 +40,17 @@ class FlatSequences:
     def build(cls, rows: Sequence[list[int]], pad_id: int) -> FlatSequences:
         """Store the rows, in host memory."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        tokens = np.empty(int(lengths.sum()) + 1, np.int32)
-        position = 0
-        for row in rows:
-            tokens[position : position + len(row)] = row
-            position += len(row)
-        tokens[-1] = pad_id
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(rows) else lengths
+        tokens = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
+        return cls.of(tokens, lengths, pad_id)
+
+    @classmethod
+    def of(cls, tokens: npt.NDArray[np.int32], lengths: Array, pad_id: int) -> FlatSequences:
+        """Store sequences that lie one after the other already, in host memory."""
         return cls(
-            torch.from_numpy(tokens), torch.from_numpy(starts), torch.from_numpy(lengths), lengths
+            torch.from_numpy(np.append(tokens, np.int32(pad_id))),
+            torch.from_numpy(np.cumsum(lengths) - lengths),
+            torch.from_numpy(lengths),
+            lengths,
         )
 
     def to(self, device: torch.device | str) -> FlatSequences:

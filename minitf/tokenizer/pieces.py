@@ -54,6 +54,12 @@ def new_characters() -> Tokenizer:
     return tokenizer
 
 
+def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
+    """What a text is cut into before merges: words of byte characters, for BPE."""
+    text = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+
+
 def readable_piece(tokenizer: Tokenizer, number: int) -> str:
     r"""A token as a label: `▁Hund`, `<s>`, `\n`; bytes that are no text as `\xc3`."""
     token = str(tokenizer.id_to_token(number))

@@ -48,6 +48,11 @@ class TextTokenizer:
         self._labels: list[str] | None = None
 
     @property
+    def backend(self) -> Tokenizer:
+        """The wrapped tokenizer; not to be changed."""
+        return self._tokenizer
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens, the specials counted."""
         return self._tokenizer.get_vocab_size()
