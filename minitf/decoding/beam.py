@@ -121,15 +121,14 @@ def _candidates(
     stepper: Stepper, live: Places, constraints: Constraints, step: int, config: DecodingConfig
 ) -> tuple[Places, Tensor]:
     """The 2K likeliest continuations, and the live place (B, 2K) that each continues."""
-    B, K, _ = live.tokens.shape
+    K = config.beam_size
     so_far = live.tokens[..., : step + 1]
-    logits = stepper.next_logits(so_far.flatten(0, 1)).view(B, K, -1)
-    normaliser = logits.logsumexp(-1)  # before anything is forbidden: the model's own
-    cut = constraints.cut_off(logits, step)
-    logits = constraints.apply(logits, so_far)
+    next_log_prob = stepper.next_log_prob(so_far)
+    cut = constraints.cut_off(next_log_prob, step)
+    constraints.apply(next_log_prob, so_far)
     # 2K of each row first, since to add up and sort all K·V would mean to write them once more.
-    values, tokens = logits.topk(min(2 * K, logits.size(-1)), dim=-1)
-    log_prob = values + (live.log_prob - normaliser).unsqueeze(-1)
+    values, tokens = next_log_prob.topk(min(2 * K, next_log_prob.size(-1)), dim=-1)
+    log_prob = live.log_prob.unsqueeze(-1) + values
     best = log_prob.flatten(1).topk(2 * K, dim=1)
     parents = best.indices // values.size(-1)
     candidates = replace(

@@ -1,4 +1,4 @@
-"""What a search may write next, as -inf in the logits of everything else.
+"""What a search may write next: all else gets the log-probability -inf.
 
 Shapes: B sentences, K rows per sentence, V vocabulary, P prefix length, t tokens so far.
 """
@@ -39,7 +39,7 @@ class Constraints:
         pad_id: the padding token's id.
         bos_id: the begin-of-sentence token's id.
         eos_id: the end-of-sentence token's id.
-        device: the logits' device.
+        device: the log-probabilities' device.
     """
 
     def __init__(
@@ -75,60 +75,62 @@ class Constraints:
         self.prefix_length = self.prefix_length.index_select(0, index)
         self.prefixes = self.prefixes.index_select(0, index)
 
-    def apply(self, logits: Tensor, tokens: Tensor) -> Tensor:
+    def apply(self, log_prob: Tensor, tokens: Tensor) -> Tensor:
         """Forbid, in place.
 
         Args:
-            logits: (B, K, V).
+            log_prob: (B, K, V).
             tokens: (B, K, t) targets so far, BOS first.
 
         Returns:
-            `logits`.
+            `log_prob`.
         """
         step = tokens.size(-1) - 1
-        prefix_logits = self._prefix_logits(logits, step)
-        logits.index_fill_(-1, self.never, NEVER)
+        forced_log_prob = self._prefix_log_prob(log_prob, step)
+        log_prob.index_fill_(-1, self.never, NEVER)
         if 0 < self.no_repeat_ngram <= step:
             repeated = self._repeated(tokens)
-            logits.scatter_(-1, repeated, NEVER)
+            log_prob.scatter_(-1, repeated, NEVER)
         if step < max(self.limits.min_length):
-            self._forbid_end(logits, step)
+            self._forbid_end(log_prob, step)
         if step in self.limits.max_length:
             at_end = (self.max_length == step)[:, None]
-            end = logits[..., self.eos_id].clone()
-            logits.masked_fill_(at_end[..., None], NEVER)
-            logits[..., self.eos_id] = end
-        if prefix_logits is not None:
+            end = log_prob[..., self.eos_id].clone()
+            log_prob.masked_fill_(at_end[..., None], NEVER)
+            log_prob[..., self.eos_id] = end
+        if forced_log_prob is not None:
             forced = (step < self.prefix_length)[:, None, None]
-            logits.masked_fill_(forced, NEVER)
-            index = self.prefixes[:, None, step, None].expand_as(prefix_logits)
-            logits.scatter_(-1, index, torch.where(forced, prefix_logits, logits.gather(-1, index)))
-        return logits
+            log_prob.masked_fill_(forced, NEVER)
+            index = self.prefixes[:, None, step, None].expand_as(forced_log_prob)
+            log_prob.scatter_(
+                -1, index, torch.where(forced, forced_log_prob, log_prob.gather(-1, index))
+            )
+        return log_prob
 
-    def cut_off(self, logits: Tensor, step: int) -> Tensor | None:
+    def cut_off(self, log_prob: Tensor, step: int) -> Tensor | None:
         """(B, K) True where only the maximum length ends the target; None where it ends none.
 
         Args:
-            logits: (B, K, V) before `apply`.
+            log_prob: (B, K, V) before `apply`.
             step: tokens so far.
         """
         if step not in self.limits.max_length:
             return None
-        return (self.max_length == step)[:, None] & (logits.argmax(-1) != self.eos_id)
+        return (self.max_length == step)[:, None] & (log_prob.argmax(-1) != self.eos_id)
 
-    def _prefix_logits(self, logits: Tensor, step: int) -> Tensor | None:
+    def _prefix_log_prob(self, log_prob: Tensor, step: int) -> Tensor | None:
         if step >= self.prefixes.size(1):
             return None
-        index = self.prefixes[:, None, step, None].expand(-1, logits.size(1), 1)
-        return logits.gather(-1, index)
+        index = self.prefixes[:, None, step, None].expand(-1, log_prob.size(1), 1)
+        return log_prob.gather(-1, index)
 
-    def _forbid_end(self, logits: Tensor, step: int) -> None:
-        end = logits[..., self.eos_id].clone()
+    def _forbid_end(self, log_prob: Tensor, step: int) -> None:
+        end = log_prob[..., self.eos_id].clone()
         too_short = (step < self.min_length)[:, None]
         forbidden = end.masked_fill(too_short, NEVER)
-        logits[..., self.eos_id] = NEVER
-        nothing_left = logits.amax(-1) == NEVER
-        logits[..., self.eos_id] = torch.where(nothing_left, end, forbidden)
+        log_prob[..., self.eos_id] = NEVER
+        nothing_left = log_prob.amax(-1) == NEVER
+        log_prob[..., self.eos_id] = torch.where(nothing_left, end, forbidden)
 
     def _repeated(self, tokens: Tensor) -> Tensor:
         """(B, K, t - n + 1) tokens that would repeat an n-gram; padding (never allowed) elsewhere.

@@ -41,24 +41,24 @@ class Sampler:
             numbers = numbers.float().clamp(max=1.0 - 2.0**-24)
         self.uniform = numbers.to(src.device)
 
-    def __call__(self, logits: Tensor, step: int) -> Tensor:
-        """Next tokens (B, K) from logits (B, K, V); what may not be written has -inf there."""
-        return choose(logits, self.uniform[..., step], self.config)
+    def __call__(self, log_prob: Tensor, step: int) -> Tensor:
+        """Next tokens (B, K) from log-probabilities (B, K, V); -inf is what may not be written."""
+        return choose(log_prob, self.uniform[..., step], self.config)
 
     def keep_sentences(self, kept: Tensor) -> None:
         """Go on with these sentences alone."""
         self.uniform = self.uniform.index_select(0, kept)
 
 
-def choose(logits: Tensor, uniform: Tensor, config: DecodingConfig) -> Tensor:
+def choose(log_prob: Tensor, uniform: Tensor, config: DecodingConfig) -> Tensor:
     """The tokens at which the summed probability passes `uniform`.
 
     Args:
-        logits: (B, K, V).
+        log_prob: (B, K, V), up to a constant in each row.
         uniform: (B, K) numbers from 0 to below 1.
         config: temperature, top_k (Fan et al. 2018) and top_p (Holtzman et al. 2020).
     """
-    logits = logits.to(uniform.dtype) / config.temperature
+    logits = log_prob.to(uniform.dtype) / config.temperature
     tokens = None
     if config.top_k > 0 or config.top_p < 1.0:
         kept = min(config.top_k or logits.size(-1), logits.size(-1))

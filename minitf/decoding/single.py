@@ -18,8 +18,8 @@ from minitf.decoding.stepper import Stepper
 class Chooser(Protocol):
     """How the next tokens are chosen."""
 
-    def __call__(self, logits: Tensor, step: int) -> Tensor:
-        """Next tokens (B, K) from logits (B, K, V); what may not be written has -inf there."""
+    def __call__(self, log_prob: Tensor, step: int) -> Tensor:
+        """Next tokens (B, K) from log-probabilities (B, K, V); -inf is what may not be written."""
 
     def keep_sentences(self, kept: Tensor) -> None:
         """Go on with these sentences alone."""
@@ -28,9 +28,9 @@ class Chooser(Protocol):
 class Greedy:
     """The likeliest token."""
 
-    def __call__(self, logits: Tensor, step: int) -> Tensor:
+    def __call__(self, log_prob: Tensor, step: int) -> Tensor:
         """See `Chooser`."""
-        return logits.argmax(-1)
+        return log_prob.argmax(-1)
 
     def keep_sentences(self, kept: Tensor) -> None:
         """There is nothing to keep."""
@@ -71,12 +71,10 @@ def search_single(
 
     for step in range(steps):
         so_far = tokens[..., : step + 1]
-        logits = stepper.next_logits(so_far.flatten(0, 1))
-        logits = logits.view(len(sentences), rows_per_sentence, -1)
-        normaliser = logits.logsumexp(-1)  # before anything is forbidden: the model's own
-        cut_now = constraints.cut_off(logits, step)
-        chosen = choose(constraints.apply(logits, so_far), step)
-        gain = logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - normaliser
+        next_log_prob = stepper.next_log_prob(so_far)
+        cut_now = constraints.cut_off(next_log_prob, step)
+        chosen = choose(constraints.apply(next_log_prob, so_far), step)
+        gain = next_log_prob.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         log_prob += gain.masked_fill(done, 0.0)
         if cut_now is not None:
             cut |= cut_now & ~done

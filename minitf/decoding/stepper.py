@@ -1,4 +1,4 @@
-"""Next-token logits of growing targets, with the model's cache where it has one.
+"""Next-token probabilities of growing targets, with the model's cache where it has one.
 
 Shapes: B sentences, S source length, K rows per sentence (beams or samples), V vocabulary.
 """
@@ -24,22 +24,23 @@ class Stepper:
         self.state = model.new_state()
         half = self.memory.dtype in (torch.float16, torch.bfloat16)
         self.dtype = torch.float32 if half else self.memory.dtype
-        """Of the logits."""
+        """Of the log-probabilities."""
 
-    def next_logits(self, tokens: Tensor) -> Tensor:
-        """Logits of what follows each target.
+    def next_log_prob(self, tokens: Tensor) -> Tensor:
+        """The model's own log-probabilities of what follows each target.
 
         Args:
-            tokens: (B·K, t) all targets so far, BOS first. Each call's are one longer than the
+            tokens: (B, K, t) all targets so far, BOS first. Each call's are one longer than the
                 last one's; K stays the same.
 
         Returns:
-            (B·K, V), at least in float32, free to be changed in place.
+            (B, K, V), at least in float32, free to be changed in place.
         """
-        new = tokens if self.state is None else tokens[:, self.state.length :]
+        seen = 0 if self.state is None else self.state.length
+        new = tokens[..., seen:].flatten(0, 1)
         hidden = self.model.decode(new, self.memory, self.padding_mask, self.state)
-        logits = self.model.project(hidden[:, -1])
-        return logits.to(self.dtype)
+        log_prob = self.model.project(hidden[:, -1]).log_softmax(-1, dtype=self.dtype)
+        return log_prob.view(*tokens.shape[:2], -1)
 
     def reorder_targets(self, index: Tensor) -> None:
         """Row i goes on from what row index[i] holds; index is (B·K,)."""
