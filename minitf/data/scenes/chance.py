@@ -6,14 +6,14 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from minitf.data.scenes.lexicon import Adjective, NameForms, Noun, Verb
+from minitf.data.scenes.entries import Adjective, NameForms, Noun, Verb
 
 T = TypeVar("T")
 Combination = tuple[str, str]
 """An adjective or verb and the noun that it goes with, in English."""
 
 
-class Retry(Exception):
+class Again(Exception):  # noqa: N818 - not an error: it never leaves the package
     """The choices made so far cannot be completed; the sentence is begun anew."""
 
 
@@ -36,28 +36,28 @@ class Draft:
         """Draws one of the items, each as likely as any other.
 
         Raises:
-            Retry: if there are none.
+            Again: if there are none.
         """
         if not items:
-            raise Retry
+            raise Again
         return items[int(self._random() * len(items))]
 
     def noun(self, nouns: Sequence[Noun]) -> Noun:
         """Draws a noun that the sentence does not hold yet.
 
         Raises:
-            Retry: if the draw hits a noun that it holds.
+            Again: if the draw hits a noun that it holds.
         """
         return self._new(nouns)
 
     def name(self, names: Sequence[NameForms]) -> NameForms:
-        """Draws a name that the sentence does not hold yet; raises Retry as `noun` does."""
+        """Draws a name that the sentence does not hold yet; raises Again as `noun` does."""
         return self._new(names)
 
     def _new(self, items: Sequence[T]) -> T:
         item = self.pick(items)
         if item in self.used:
-            raise Retry
+            raise Again
         self.used.add(item)  # type: ignore[arg-type]
         return item
 

@@ -3,8 +3,8 @@
 Which split a sentence belongs to depends on the sentence alone, not on the seed or the sizes:
 - if it holds a reserved combination of an adjective or verb with a noun: `compositional`;
 - otherwise a digest of the English sentence decides between `train`, `val` and `test`.
-So no two splits can share a sentence, not even those of different seeds, and no reserved combination
-can occur outside `compositional`.
+So no two splits can share a sentence, not even those of different seeds, and no reserved
+combination can occur outside `compositional`.
 """
 
 from __future__ import annotations

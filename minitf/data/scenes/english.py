@@ -5,11 +5,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from minitf.data.scenes.lexicon import Adjective, Agreement, Determiner, Noun, Word
+from minitf.data.scenes.entries import Adjective, Agreement, Determiner, Noun, Word
 from minitf.data.scenes.phrases import (
-    Adjunct, Clause, Couple, Interrogative, Name, Nominal, NounPhrase, Predicate, Pronoun, Relative,
-    agreement, leads,
-)  # fmt: skip
+    Adjunct,
+    Clause,
+    Couple,
+    Interrogative,
+    Name,
+    Nominal,
+    NounPhrase,
+    Predicate,
+    Pronoun,
+    Relative,
+    agreement,
+    leads,
+)
 
 Order = Literal["plain", "question", "infinitive"]
 
@@ -174,10 +184,7 @@ def _after_subject(c: Clause, operator: str, lexical: str) -> list[str]:
         operator, negation = "cannot", ""
     dative = "" if c.dative is None or leads(c.dative) else nominal(c.dative)
     accusative = "" if c.accusative is None or leads(c.accusative) else nominal(c.accusative)
-    if c.to_dative:
-        objects = [accusative, _join("to", dative)]
-    else:
-        objects = [dative, accusative]
+    objects = [accusative, _join("to", dative)] if c.to_dative else [dative, accusative]
     if isinstance(c.accusative, Pronoun):
         objects.append(c.verb.particle)
     else:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from minitf.data.scenes.lexicon import (
-    NO, Adjective, Agreement, Case, Determiner, Modal, Noun, Preposition, Verb, Word,
-)  # fmt: skip
-from minitf.data.scenes.phrases import (
-    Adjunct, Couple, Interrogative, Name, Nominal, NounPhrase, Pronoun, Relative,
-)  # fmt: skip
+from minitf.data.scenes.entries import (
+    Adjective,
+    Agreement,
+    Case,
+    Determiner,
+    Modal,
+    Noun,
+    Verb,
+    Word,
+)
 
 Form = dict[Case, dict[str, str]]
 
@@ -112,7 +116,7 @@ def adjective_form(adjective: Adjective, kind: str, gender: str, case: Case) -> 
 
 
 @cache
-def _common(
+def noun_phrase(
     determiner: Determiner,
     numeral: Word | None,
     adjective: Adjective | None,
@@ -120,6 +124,7 @@ def _common(
     plural: bool,
     case: Case,
 ) -> str:
+    """Determiner, numeral, adjective and noun, which agree in gender, number and case."""
     gender = "p" if plural else noun.gender
     before = determiner_form(determiner, gender, case)
     kind = determiner.adjective if before else "strong"
@@ -130,59 +135,6 @@ def _common(
         noun_form(noun, plural, case),
     )
     return " ".join(filter(None, parts))
-
-
-def nominal(phrase: Nominal, case: Case, negated: bool = False) -> str:
-    """Puts a nominal into its case; `negated` turns an indefinite one into kein."""
-    match phrase:
-        case NounPhrase():
-            return _noun_phrase(phrase, case, negated)
-        case Pronoun(forms=forms):
-            return {"nom": forms.nominative, "acc": forms.accusative, "dat": forms.dative}[case]
-        case Name(forms=forms):
-            return forms.german + "s" if case == "gen" else forms.german
-        case Couple(first=first, second=second):
-            return f"{nominal(first, case)} und {nominal(second, case)}"
-        case Relative(antecedent=antecedent):
-            gender = "p" if antecedent.plural else antecedent.noun.gender
-            return RELATIVE[case][gender]
-        case Interrogative(person=person):
-            return WHO[case] if person else "was"
-
-
-def _noun_phrase(phrase: NounPhrase, case: Case, negated: bool) -> str:
-    from minitf.data.scenes.german_clause import clause
-
-    determiner = NO if negated else phrase.determiner
-    owner = ""
-    if isinstance(phrase.owner, Name):
-        determiner = _NONE
-        owner = nominal(phrase.owner, "gen") + " "
-    text = owner + _common(
-        determiner, phrase.numeral, phrase.adjective, phrase.noun, phrase.plural, case
-    )
-    if phrase.owner is not None and not owner:
-        text += " " + nominal(phrase.owner, "gen")
-    if phrase.relative is not None:
-        text += f", {clause(phrase.relative, 'final')},"
-    return text
-
-
-_NONE = Determiner("", "", "", "", "strong")
-
-
-@cache
-def _contract(preposition: str, text: str) -> str:
-    article, _, rest = text.partition(" ")
-    contracted = CONTRACTIONS.get(f"{preposition} {article}")
-    return f"{contracted} {rest}" if contracted else f"{preposition} {text}"
-
-
-def adjunct(phrase: Adjunct) -> str:
-    """A preposition with its nominal, contracted with the definite article: im, zur, ans."""
-    return _contract(
-        phrase.preposition.german, nominal(phrase.nominal, phrase.preposition.case)
-    )
 
 
 _FIRST_PERSON = {"sein": "bin", "mögen": "mag", "wissen": "weiß"}
@@ -226,7 +178,7 @@ def verb_forms(
     Only one of prefix and end is not empty: liest · vor, or hat · vorgelesen.
     """
     infinitive = verb.prefix + verb.infinitive
-    if modal is not None and modal.singular != "gern":
+    if modal is not None and not modal.is_adverb:
         if tense == "past":
             return preterite(modal.past, agreement), "", infinitive
         return (modal.plural if agreement == "p" else modal.singular), "", infinitive
@@ -237,5 +189,3 @@ def verb_forms(
     if tense == "past":
         return _AUXILIARIES[verb.auxiliary][agreement], "", verb.participle
     return present(verb, agreement), verb.prefix, ""
-
-

@@ -1,19 +1,33 @@
-"""German clauses: which part stands where.
+"""German phrases and clauses: which part stands where, and in which case.
 
 The finite verb is second in a main clause, first in a question and after a clause that comes first,
-and last in a subordinate clause; the rest of the verb ends the clause (the sentence bracket). Between
-them stand pronouns, known objects, time, new objects, manner and place, in this order.
+and last in a subordinate clause; the rest of the verb ends the clause (the sentence bracket).
+Between them stand pronouns, known objects, time, new objects, manner and place, in this order.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from minitf.data.scenes.german import adjunct, nominal, verb_forms
-from minitf.data.scenes.lexicon import A, BARE, Case
+from minitf.data.scenes.entries import Case, Determiner
+from minitf.data.scenes.german import CONTRACTIONS, RELATIVE, WHO, noun_phrase, verb_forms
+from minitf.data.scenes.lexicon import BARE, NO, A
 from minitf.data.scenes.phrases import (
-    Clause, Name, Nominal, NounPhrase, Predicate, Pronoun, agreement, is_definite, leads, reference,
-)  # fmt: skip
+    Adjunct,
+    Clause,
+    Couple,
+    Interrogative,
+    Name,
+    Nominal,
+    NounPhrase,
+    Predicate,
+    Pronoun,
+    Relative,
+    agreement,
+    is_definite,
+    leads,
+    reference,
+)
 
 Order = Literal["main", "question", "inverted", "final", "infinitive"]
 
@@ -30,19 +44,21 @@ def clause(c: Clause, order: Order = "main") -> str:
     lead = _lead(c)
     subject = "" if leads(c.subject) else nominal(c.subject, "nom")
     time_first = order == "main" and c.time_first and not lead
+    reflexive = _reflexive(c)
+    inner = (subject, reflexive) if isinstance(c.subject, Pronoun) else (reflexive, subject)
     middle = _middle_field(c, with_time=not time_first)
     match order:
-        case "main":
-            front = lead or (_time(c) if time_first else subject)
-            after = "" if front == subject else subject
-            parts = [front, finite, after, *middle, end or prefix]
-        case "question" | "inverted":
-            parts = [lead, finite, subject, *middle, end or prefix]
+        case "main" if not lead and not time_first:
+            parts = [subject, finite, reflexive, *middle, end or prefix]
+        case "main" | "question" | "inverted":
+            front = lead or (_time(c) if time_first else "")
+            parts = [front, finite, *inner, *middle, end or prefix]
         case "final":
-            parts = [lead, subject, *middle, end, prefix + finite]
-        case "infinitive":
+            parts = [lead, subject, reflexive, *middle, end, prefix + finite]
+        case _:
             verb = c.verb.infinitive
-            parts = [*middle, f"{c.verb.prefix}zu{verb}" if c.verb.prefix else f"zu {verb}"]
+            zu = f"{c.verb.prefix}zu{verb}" if c.verb.prefix else f"zu {verb}"
+            parts = [reflexive, *middle, zu]
     return " ".join(filter(None, parts))
 
 
@@ -77,11 +93,14 @@ def _middle_field(c: Clause, with_time: bool) -> list[str]:
     companion = adjunct(c.companion) if c.companion else ""
     time = _time(c) if with_time else ""
 
-    pronouns, known, unknown = [_reflexive(c)], [], []
+    pronouns: list[str] = []
+    known: list[str] = []
+    unknown: list[str] = []
     if isinstance(accusative, Pronoun):
         pronouns.append(accusative_text)
     elif accusative:
-        early = isinstance(accusative, Name) or (nicht and not new)
+        negative = nicht or (c.time is not None and c.time.german == "nie")
+        early = isinstance(accusative, Name) or (negative and not new)
         (known if early else unknown).append(accusative_text)
     if isinstance(dative, Pronoun):
         pronouns.append(dative_text)
@@ -94,7 +113,7 @@ def _middle_field(c: Clause, with_time: bool) -> list[str]:
         *known,
         time,
         "gerade" if c.tense == "progressive" else "",
-        "gern" if c.modal and c.modal.singular == "gern" else "",
+        "gern" if c.modal and c.modal.is_adverb else "",
         *((*settings, manner) if new else ()),
         *unknown,
         "nicht" if nicht else "",
@@ -145,3 +164,51 @@ def _predicate(predicate: Predicate, kein: bool) -> str:
     if predicate.degree is not None:
         return f"{predicate.degree.german} {predicate.adjective.german}"
     return predicate.adjective.german
+
+
+def nominal(phrase: Nominal, case: Case, negated: bool = False) -> str:
+    """Puts a nominal into its case; `negated` turns an indefinite one into kein."""
+    match phrase:
+        case NounPhrase():
+            return _noun_phrase(phrase, case, negated)
+        case Pronoun(forms=forms):
+            return {"nom": forms.nominative, "acc": forms.accusative, "dat": forms.dative}[case]
+        case Name(forms=forms):
+            return forms.german + "s" if case == "gen" else forms.german
+        case Couple(first=first, second=second):
+            return f"{nominal(first, case)} und {nominal(second, case)}"
+        case Relative(antecedent=antecedent):
+            gender = "p" if antecedent.plural else antecedent.noun.gender
+            return RELATIVE[case][gender]
+        case Interrogative(person=person):
+            return WHO[case] if person else "was"
+
+
+def _noun_phrase(phrase: NounPhrase, case: Case, negated: bool) -> str:
+    determiner = NO if negated else phrase.determiner
+    owner = ""
+    if isinstance(phrase.owner, Name):
+        determiner = _NONE
+        owner = nominal(phrase.owner, "gen") + " "
+    text = owner + noun_phrase(
+        determiner, phrase.numeral, phrase.adjective, phrase.noun, phrase.plural, case
+    )
+    if phrase.owner is not None and not owner:
+        text += " " + nominal(phrase.owner, "gen")
+    if phrase.relative is not None:
+        text += f", {clause(phrase.relative, 'final')},"
+    return text
+
+
+_NONE = Determiner("", "", "", "", "strong")
+
+
+def _contract(preposition: str, text: str) -> str:
+    article, _, rest = text.partition(" ")
+    contracted = CONTRACTIONS.get(f"{preposition} {article}")
+    return f"{contracted} {rest}" if contracted else f"{preposition} {text}"
+
+
+def adjunct(phrase: Adjunct) -> str:
+    """A preposition with its nominal, contracted with the definite article: im, zur, ans."""
+    return _contract(phrase.preposition.german, nominal(phrase.nominal, phrase.preposition.case))

@@ -6,20 +6,48 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
-from minitf.data.scenes.chance import Draft, Retry
+from minitf.data.scenes.chance import Again, Draft
+from minitf.data.scenes.entries import Adjective, Determiner, Noun, Place, Preposition, PronounForms
 from minitf.data.scenes.lexicon import (
-    ADJECTIVES, BARE, DETERMINER, HE, NOUNS, NUMERALS, PEOPLE, POSSESSIVE, PRONOUNS, SHE, THE,
-    THEY, WE, A, Adjective, Determiner, I, Noun, Place, Preposition, PronounForms, nouns_with,
-)  # fmt: skip
+    ADJECTIVES,
+    BARE,
+    DETERMINER,
+    HE,
+    NOUNS,
+    NUMERALS,
+    PEOPLE,
+    POSSESSIVE,
+    SHE,
+    THE,
+    THEY,
+    WE,
+    I,
+    nouns_with,
+)
 from minitf.data.scenes.phrases import (
-    Adjunct, Couple, Name, Nominal, NounPhrase, Pronoun, agreement, reference,
-)  # fmt: skip
+    Adjunct,
+    Couple,
+    Name,
+    Nominal,
+    NounPhrase,
+    Pronoun,
+    reference,
+)
 from minitf.data.scenes.tables import rows
 
 Role = Literal["subject", "object", "new", "negated", "known", "place", "whole", "liked"]
 Owner = PronounForms | Literal["anybody"] | None
 """Whose a thing probably is: the subject's, anybody's, or the speaker's alone (None)."""
-_ROLES: tuple[Role, ...] = ("subject", "object", "new", "negated", "known", "place", "whole", "liked")
+_ROLES: tuple[Role, ...] = (
+    "subject",
+    "object",
+    "new",
+    "negated",
+    "known",
+    "place",
+    "whole",
+    "liked",
+)
 _SHAPES = [(row[0], row[1], dict(zip(_ROLES, map(int, row[2:]), strict=True)))
            for row in rows("shapes", 10)]  # fmt: skip
 _OWNED = frozenset(row[0] for row in rows("owned", 1))
@@ -28,8 +56,7 @@ _BUILDINGS = nouns_with(("building", "home"))
 _THIRD = (HE, SHE, THEY)
 
 ADJECTIVES_OF: dict[Noun, tuple[Adjective, ...]] = {
-    noun: tuple(adjective for adjective in ADJECTIVES if adjective.suits(noun))
-    for noun in NOUNS
+    noun: tuple(adjective for adjective in ADJECTIVES if adjective.suits(noun)) for noun in NOUNS
 }
 
 
@@ -56,6 +83,8 @@ def _can_take(noun: Noun, determiner: str, number: str) -> bool:
         return not tags.isdisjoint(_OWNED)
     if "kin" in tags:
         return False
+    if determiner == "bare" and number == "p":
+        return "person" not in tags
     if determiner == "every":
         return "person" in tags
     if determiner == "a" and number == "mass":
@@ -121,8 +150,6 @@ def _possessive(draft: Draft, owner: Owner) -> Determiner:
     return POSSESSIVE[owner.english_possessive]
 
 
-
-
 def _owner(draft: Draft) -> Nominal:
     if draft.chance(0.6):
         return Name(draft.name(PEOPLE))
@@ -173,16 +200,14 @@ def _other_pronoun(draft: Draft, subject: Nominal) -> PronounForms:
     if isinstance(subject, Pronoun):
         first = (I, WE)
         if forms is subject.forms or (forms in first and subject.forms in first):
-            raise Retry
+            raise Again
     return forms
 
 
 def at_place(draft: Draft, place: Place, preposition: Preposition, of: Nominal) -> Adjunct:
     """A place with its preposition: in the garden, under an old tree."""
     if place.noun in draft.used:
-        raise Retry
+        raise Again
     draft.used.add(place.noun)
     phrase = noun_phrase(draft, place.noun, "place", reference(of), described=0.2)
     return Adjunct(preposition, phrase)
-
-

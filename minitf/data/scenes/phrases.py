@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from minitf.data.scenes.lexicon import (
-    IT_F, IT_M, IT_N, THEY, Adjective, Agreement, Case, Determiner, Gender, HE, I, Modal,
-    NameForms, Noun, Preposition, PronounForms, SHE, Time, Verb, WE, Word,
-)  # fmt: skip
+from minitf.data.scenes.entries import (
+    Adjective,
+    Agreement,
+    Determiner,
+    Modal,
+    NameForms,
+    Noun,
+    Preposition,
+    PronounForms,
+    Time,
+    Verb,
+    Word,
+)
+from minitf.data.scenes.lexicon import HE, IT_F, IT_M, IT_N, SHE, THEY
 
 Tense = Literal["present", "progressive", "past", "future"]
 
@@ -170,5 +180,3 @@ def is_definite(nominal: Nominal) -> bool:
         or nominal.determiner.declension == "der"
         or nominal.determiner.stem in ("dies", "mein", "sein", "ihr", "unser", "beid", "all")
     )
-
-

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minitf.data.scenes.chance import Draft, Retry
-from minitf.data.scenes.clauses import PLAIN, Wish, action, description
-from minitf.data.scenes.lexicon import WHICH, Frame, Noun, Word
+from minitf.data.scenes.activities import ANYBODYS, PLAIN
+from minitf.data.scenes.chance import Again, Draft
+from minitf.data.scenes.clauses import Wish, action
+from minitf.data.scenes.descriptions import description
+from minitf.data.scenes.entries import Frame, Noun, Word
+from minitf.data.scenes.lexicon import WHICH
 from minitf.data.scenes.phrases import (
-    Adjunct, Clause, Interrogative, Name, Nominal, NounPhrase, Pronoun,
-)  # fmt: skip
+    Adjunct,
+    Clause,
+    Interrogative,
+    Name,
+    Nominal,
+    NounPhrase,
+    Pronoun,
+)
 
-_WISH = Wish(negated=False, third_person=True, plain_nouns=True, known=True)
-_ANYBODY = tuple(frame for frame in PLAIN if "person" in frame.subject_tags)
+_WISH = Wish(negated=False, third_person=True, relative=False, known=True)
 _WHEN, _WHY, _HOW = Word("when", "wann"), Word("why", "warum"), Word("how", "wie")
 _WHERE = {"at": Word("where", "wo"), "to": Word("where", "wohin")}
 
@@ -20,7 +28,7 @@ _WHERE = {"at": Word("where", "wo"), "to": Word("where", "wohin")}
 def polar_question(draft: Draft) -> tuple[Clause]:
     """Does Anna read the book? Is the book old?"""
     if draft.chance(0.2):
-        return (description(draft, Wish(negated=False)),)
+        return (description(draft, negated=False),)
     c = action(draft, draft.pick(PLAIN), _WISH)
     c.time_first = False
     return (c,)
@@ -34,7 +42,7 @@ def open_question(draft: Draft) -> tuple[Clause]:
 
 
 def _who_subject(draft: Draft) -> Clause:
-    return action(draft, draft.pick(_ANYBODY), _WISH, Interrogative(person=True))
+    return action(draft, draft.pick(ANYBODYS), _WISH, Interrogative(person=True))
 
 
 def _object(draft: Draft) -> Clause:
@@ -60,7 +68,7 @@ def _interrogative(draft: Draft, phrase: Nominal | None) -> Interrogative:
         case Name() | Pronoun():
             return Interrogative(person=True)
         case _:
-            raise Retry
+            raise Again
 
 
 def _forget(draft: Draft, noun: Noun) -> None:
@@ -72,7 +80,7 @@ def _which(draft: Draft) -> Clause:
     c = action(draft, draft.pick(PLAIN), _WISH)
     phrase = c.accusative
     if not isinstance(phrase, NounPhrase) or "mass" in phrase.noun.tags or phrase.owner:
-        raise Retry
+        raise Again
     phrase.determiner, phrase.numeral = WHICH, None
     return c
 
@@ -85,7 +93,7 @@ def _where(draft: Draft) -> Clause:
     elif frame.complement in _WHERE and c.complement is not None:
         c.asks, c.complement = _where_word(draft, frame.complement, c.complement), None
     else:
-        raise Retry
+        raise Again
     c.manner = None
     return c
 
@@ -104,7 +112,7 @@ def _adverbial(word: Word, allowed: Callable[[Frame], bool]) -> Callable[[Draft]
         if word is _HOW:
             c.manner = c.time = c.occasion = None
             if c.tense == "future" or c.modal:
-                raise Retry
+                raise Again
         if word is _WHEN:
             c.time = c.occasion = None
         c.asks = word
@@ -117,5 +125,5 @@ _QUESTIONS: tuple[Callable[[Draft], Clause], ...] = (
     _who_subject, _object, _object, _dative, _which, _where, _where, _where,
     _adverbial(_WHEN, lambda frame: "state" not in frame.flags),
     _adverbial(_WHY, lambda frame: "state" not in frame.flags),
-    _adverbial(_HOW, lambda frame: bool(frame.manners) and frame in _ANYBODY),
+    _adverbial(_HOW, lambda frame: bool(frame.manners) and frame in ANYBODYS),
 )  # fmt: skip

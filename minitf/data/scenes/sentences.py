@@ -6,11 +6,14 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
-from minitf.data.scenes import english, german_clause, joined, questions
-from minitf.data.scenes.chance import Combination, Draft, Retry
-from minitf.data.scenes.clauses import PLAIN, action, description
+from minitf.data.scenes import english, german_clause, joined, questions, reasons
+from minitf.data.scenes.activities import PLAIN
+from minitf.data.scenes.chance import Again, Combination, Draft
+from minitf.data.scenes.clauses import action
+from minitf.data.scenes.descriptions import description
 from minitf.data.scenes.phrases import Clause
 from minitf.data.scenes.tables import rows
 
@@ -47,7 +50,7 @@ def statement(draft: Draft) -> tuple[Clause]:
 def _drawing(name: str) -> Callable[[Draft], tuple[Clause, ...]]:
     if name == "statement":
         return statement
-    module = questions if name.endswith("question") and hasattr(questions, name) else joined
+    module = next(room for room in (questions, reasons, joined) if hasattr(room, name))
     return cast("Callable[[Draft], tuple[Clause, ...]]", getattr(module, name))
 
 
@@ -65,11 +68,11 @@ def sentence(rng: random.Random) -> Sentence:
         template = draft.pick(_BY_WEIGHT)
         try:
             clauses = dict(zip("ab", template.draw(draft), strict=False))
-        except Retry:
+        except Again:
             continue
         return Sentence(
-            _finish(_SLOT.sub(lambda slot: _english(clauses, slot), template.english)),
-            _finish(_SLOT.sub(lambda slot: _german(clauses, slot), template.german)),
+            _finish(_SLOT.sub(partial(_english, clauses), template.english)),
+            _finish(_SLOT.sub(partial(_german, clauses), template.german)),
             tuple(draft.combinations),
         )
 
