@@ -1,0 +1,47 @@
+"""Rotary positions turn pairs of dimensions so that only distances matter."""
+
+import cmath
+
+import pytest
+import torch
+
+from minitf.attention import MultiHeadAttention
+from minitf.attention.rotary import rotate
+
+B, T, H, D = 2, 5, 3, 14
+
+
+def test_against_complex_numbers():
+    """Pair i at position m is multiplied by exp(j m base^(-2i/D))."""
+    x = torch.randn(B, H, T, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned = rotate(x, 100.0, offset=3)
+    for m in range(T):
+        for i in range(D // 2):
+            angle = cmath.exp(1j * (m + 3) * 100.0 ** (-2 * i / D))
+            z = complex(x[1, 2, m, i], x[1, 2, m, i + D // 2]) * angle
+            assert turned[1, 2, m, i].item() == pytest.approx(z.real, abs=1e-5)
+            assert turned[1, 2, m, i + D // 2].item() == pytest.approx(z.imag, abs=1e-5)
+
+
+def test_scores_depend_on_the_distance_alone():
+    q, k = torch.randn(2, 1, 1, 1, D, generator=torch.Generator().manual_seed(1)).double()
+    near = rotate(q, 1e4, 7) @ rotate(k, 1e4, 4).mT
+    far = rotate(q, 1e4, 907) @ rotate(k, 1e4, 904).mT
+    torch.testing.assert_close(near, far, rtol=1e-4, atol=1e-4)
+    assert (near - q @ k.mT).abs() > 1e-3
+
+
+def test_bfloat16_positions_beyond_256_differ():
+    x = torch.ones(1, 1, 1, 2, dtype=torch.bfloat16)
+    assert not torch.equal(rotate(x, 1e4, 257), rotate(x, 1e4, 258))
+
+
+def test_order_matters_to_a_module_only_with_rotary_positions():
+    torch.manual_seed(0)
+    x = torch.randn(B, T, 12)
+    for base, same in ((None, True), (100.0, False)):
+        attention = MultiHeadAttention(12, 2, batch_first=True, rotary_base=base)
+        forward = attention(x, x, x)[0]
+        backward = attention(*[x.flip(1)] * 3)[0].flip(1)
+        assert torch.allclose(forward, backward, atol=1e-6) is same
+    assert "rotary" not in " ".join(attention.state_dict())
