@@ -19,6 +19,11 @@ def test_a_cut_by_hand() -> None:
     assert buckets([(9, 3), (2, 5), (2, 3), (9, 4)], 40) == [1, 0, 0, 1]
 
 
+def test_each_part_is_padded_to_its_own_longest() -> None:
+    # At source 1 | 2: (1 + 9) + 2 x (3 + 1) = 18; at 2 | 3: 2 x (2 + 9) + (3 + 1) = 26.
+    assert buckets([(1, 9), (2, 1), (3, 1)], 17) == [0, 1, 1]
+
+
 def test_a_small_bucket_is_left_whole() -> None:
     assert buckets([(9, 3), (2, 5), (2, 3), (9, 4)], 4 * (9 + 5)) == [0, 0, 0, 0]
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import datasets
+import huggingface_hub.constants
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -97,6 +98,19 @@ def test_without_network_and_cache_one_line_says_so() -> None:
         "someone/pairs is not in the cache and the Hugging Face hub cannot be reached; connect, "
         "or use local files with data=text_files or data=table"
     )
+
+
+def test_without_network_datasets_is_told_not_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+
+    def load(*_: Any, **__: Any) -> None:
+        modes.append((datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE))
+        raise ConnectionError
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UserError, match="cannot be reached"):
+        load_data(HubConfig(path="someone/pairs"))
+    assert modes == [(True, True)]
 
 
 def test_offline_mode_asks_nobody_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

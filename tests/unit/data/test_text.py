@@ -46,6 +46,10 @@ def test_windows_line_ends_and_byte_order_mark_are_left_out(tmp_path: Path) -> N
     assert list(read_lines(written(tmp_path, b"\xef\xbb\xbfa\r\nb\r\n"))) == ["a", "b"]
 
 
+def test_a_carriage_return_that_ends_no_line_is_text(tmp_path: Path) -> None:
+    assert list(read_lines(written(tmp_path, b"a\r\r\nb\r"))) == ["a\r", "b\r"]
+
+
 def test_a_byte_order_mark_inside_is_text(tmp_path: Path) -> None:
     assert list(read_lines(written(tmp_path, "a\n\ufeffb\n".encode()))) == ["a", "\ufeffb"]
 
