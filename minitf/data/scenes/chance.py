@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeVar
 
 from minitf.data.scenes.entries import Adjective, NameForms, Noun, Verb
 
 T = TypeVar("T")
 Combination = tuple[str, str]
-"""An adjective or verb and the noun that it goes with, in English."""
+"""An adjective or a verb (with `to`: to clean) and a noun that goes with it, in English."""
 
 
 class Again(Exception):  # noqa: N818 - not an error: it never leaves the package
@@ -63,5 +64,12 @@ class Draft:
 
     def combine(self, head: Adjective | Verb, noun: Noun) -> None:
         """Notes that the adjective or verb goes with the noun in this sentence."""
-        word = head.english if isinstance(head, Adjective) else f"{head.english} {head.particle}"
-        self.combinations.append((word.strip(), noun.english))
+        self.combinations.append(combination(head, noun))
+
+
+@cache
+def combination(head: Adjective | Verb, noun: Noun) -> Combination:
+    """How the two are noted."""
+    if isinstance(head, Adjective):
+        return head.english, noun.english
+    return f"to {head.english} {head.particle}".rstrip(), noun.english

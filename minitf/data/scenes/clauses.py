@@ -8,7 +8,7 @@ from functools import cache
 from minitf.data.scenes.activities import PLAIN
 from minitf.data.scenes.chance import Again, Draft
 from minitf.data.scenes.entries import Frame, Noun, Preposition
-from minitf.data.scenes.lexicon import BARE, CITIES, SHE, THE, nouns_with
+from minitf.data.scenes.lexicon import BARE, CITIES, POSSESSIVE, SHE, THE, nouns_with
 from minitf.data.scenes.nominals import Role, at_place, noun_phrase, person, subject
 from minitf.data.scenes.phrases import (
     Adjunct,
@@ -112,8 +112,18 @@ def _accusative(draft: Draft, c: Clause, frame: Frame) -> Nominal:
     else:
         drawn = noun_phrase(draft, noun, role, reference(c.subject))
     if isinstance(drawn, NounPhrase):
+        if "own" in frame.flags and _is_anothers(drawn, c.subject):
+            raise Again
         draft.combine(frame.verb, drawn.noun)
     return drawn
+
+
+def _is_anothers(phrase: NounPhrase, of: Nominal) -> bool:
+    """Whether it belongs to somebody else: Anna puts on my hat."""
+    forms = reference(of)
+    possessive = phrase.determiner in POSSESSIVE.values()
+    own = forms is not None and phrase.determiner.english == forms.english_possessive
+    return phrase.owner is not None or (possessive and not own)
 
 
 _MANY = 30

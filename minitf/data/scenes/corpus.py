@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import random
-from functools import cache
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from minitf.config.errors import UserError
 from minitf.config.schema import ScenesConfig
 from minitf.data.in_memory import Pair, check_positive, dataset_dict
-from minitf.data.scenes.chance import Combination
+from minitf.data.scenes.activities import PLAIN
+from minitf.data.scenes.chance import Combination, combination
+from minitf.data.scenes.nominals import ADJECTIVES_OF
 from minitf.data.scenes.sentences import Sentence, sentence
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-RESERVED_SHARE = 1 / 24
-"""Of all combinations, the share that only `compositional` holds."""
+_RESERVED_SHARE = 1 / 20
+"""Of the combinations that can be spared, the share that only `compositional` holds."""
+_OTHERS = 5
+"""A combination can be spared if each of its parts goes with so many others."""
 _TRAIN, _VAL = 0.8, 0.9
 """Upper bounds of the digests of `train` and `val`; the rest is `test`."""
 _LARGEST = 10_000_000
@@ -76,13 +80,32 @@ def split_of(drawn: Sentence) -> str:
     return "train" if share < _TRAIN else "val" if share < _VAL else "test"
 
 
-@cache
-def is_reserved(combination: Combination) -> bool:
+def is_reserved(pair: Combination) -> bool:
     """Whether a combination is held out of every split but `compositional`."""
-    return _digest(" + ".join(combination)) < RESERVED_SHARE
+    return pair in RESERVED
+
+
+def _reserved() -> frozenset[Combination]:
+    """Chooses the combinations that are held out, by their digests."""
+    possible = {
+        combination(adjective, noun)
+        for noun, adjectives in ADJECTIVES_OF.items()
+        for adjective in adjectives
+    }
+    possible |= {combination(frame.verb, noun) for frame in PLAIN for noun in frame.accusatives}
+    used = Counter(word for pair in possible for word in pair)
+    return frozenset(
+        pair
+        for pair in possible
+        if min(used[word] for word in pair) > _OTHERS
+        and _digest(" + ".join(pair)) < _RESERVED_SHARE
+    )
 
 
 def _digest(text: str) -> float:
     """A number in [0, 1) that depends on the text alone."""
     digest = hashlib.blake2b(text.encode(), digest_size=6).digest()
     return int.from_bytes(digest, "big") / 2**48
+
+
+RESERVED = _reserved()

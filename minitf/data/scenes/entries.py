@@ -110,7 +110,7 @@ class Word:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Time:
-    """An adverbial of time; `scale` is often (a frequency), day or long."""
+    """An adverbial of time; `scale` is often (a frequency), day, season or long."""
 
     english: str
     german: str

@@ -29,6 +29,8 @@ from minitf.data.scenes.phrases import (
     reference,
 )
 
+_WEATHER = ("regnen", "schneien")
+"""'It is raining' is said without gerade: es regnet."""
 Order = Literal["main", "question", "inverted", "final", "infinitive"]
 
 
@@ -112,7 +114,7 @@ def _middle_field(c: Clause, with_time: bool) -> list[str]:
         *pronouns,
         *known,
         time,
-        "gerade" if c.tense == "progressive" else "",
+        "gerade" if c.tense == "progressive" and c.verb.infinitive not in _WEATHER else "",
         "gern" if c.modal and c.modal.is_adverb else "",
         *((*settings, manner) if new else ()),
         *unknown,

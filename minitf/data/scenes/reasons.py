@@ -139,7 +139,10 @@ def _set_complement(draft: Draft, reason: Reason, main: Clause, minor: Clause) -
         target = main.accusative or main.dative
         if target is None or isinstance(target, Pronoun):
             raise Again
-        minor.accusative = pronoun_for(target)
+        pronoun = pronoun_for(target)
+        if pronoun.forms.accusative == pronoun_for(minor.subject).forms.nominative:
+            raise Again  # 'weil sie sie mag' is right, but who likes whom?
+        minor.accusative = pronoun
     elif reason.complement.english:
         minor.predicate = Predicate(words=reason.complement)
 

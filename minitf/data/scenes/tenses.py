@@ -100,25 +100,26 @@ def set_time(draft: Draft, c: Clause, frame: Frame) -> None:
     if "slow" not in frame.flags and draft.chance(0.08):
         _set_occasion(draft, c, frame)
         return
-    times = _times(c.tense, modal, c.negated, "slow" in frame.flags, "once" in frame.flags)
+    times = _times(c.tense, modal, c.negated, frame)
     if times:
         c.time = draft.pick(times)
         c.time_first = c.time.scale != "often" and draft.chance(0.4)
 
 
 @cache
-def _times(tense: Tense, modal: bool, negated: bool, slow: bool, once: bool) -> tuple[Time, ...]:
+def _times(tense: Tense, modal: bool, negated: bool, frame: Frame) -> tuple[Time, ...]:
     """Times that go with the tense; a modal verb in the present speaks of the future."""
     habit = tense == "present" and not modal
     tense = "future" if tense == "present" and modal else tense
+    slow, once = "slow" in frame.flags, "once" in frame.flags
 
     def fits(time: Time) -> bool:
         if tense not in time.tenses:
             return False
-        if slow:
-            return time.scale == "long"
-        if time.scale == "long":
-            return habit
+        if slow or time.scale == "long":
+            return slow and time.scale in ("long", "season")
+        if time.scale == "season":
+            return habit and _is_outdoors(frame)
         repeated = time.scale == "often" or time.english.startswith("every")
         return not (repeated and (modal or negated or once))
 
