@@ -79,7 +79,7 @@ class TensorVerdict:
     name: str
     verdict: Verdict
     max_ulp: float
-    """Largest distance to the reference's tensor, in ULP."""
+    """Largest distance to the reference's tensor, in ULP, where both are finite."""
     median_ulp: float
     candidate_error: float
     reference_error: float
@@ -120,23 +120,25 @@ def judge(
     if candidate.shape != reference.shape or candidate.dtype != reference.dtype:
         received = f"{tuple(candidate.shape)} {candidate.dtype}"
         wanted = f"{tuple(reference.shape)} {reference.dtype}"
-        return _failed(name, f"is {received}, the reference's is {wanted}")
+        return failed(name, f"is {received}, the reference's is {wanted}")
 
-    unit = ulp_size(float(truth.abs().max()) if truth.numel() else 0.0, candidate.dtype)
+    unit = ulp_size(float(truth.abs().max()), candidate.dtype)
     roundings = [Error.of(sample, truth) for sample in rounded]
     largest = max([unit, *(error.largest for error in roundings)])
     # One element's unit, spread over the tensor, is the least root mean square.
     rms = max([unit / max(truth.numel(), 1) ** 0.5, *(error.rms for error in roundings)])
 
     candidate_error = Error.of(candidate, truth)
-    reference_error = Error.of(reference, truth if reference_truth is None else reference_truth)
+    reference_truth = truth if reference_truth is None else reference_truth
+    reference_error = Error.of(reference, reference_truth)
     identical = same_bits(candidate, reference)
     fault, yardstick = "", reference_error
-    if reference_error.largest > CREDIT * largest:
-        fault = f"reference is {reference_error.largest:.2g} from the truth"
+    reference_unit = ulp_size(float(reference_truth.abs().max()), reference.dtype)
+    if reference_error.largest > CREDIT * max(largest, reference_unit):
+        fault = "the reference is far from the truth"
         yardstick = Error(largest, rms)
     elif not bool(reference.isfinite().all()):
-        fault = "reference is not finite where the formula is"
+        fault = "the reference is not finite where the formula is"
         yardstick = Error(max(largest, reference_error.largest), max(rms, reference_error.rms))
 
     allowed = FACTOR * yardstick.largest + largest
@@ -155,11 +157,11 @@ def judge(
         reason = f"rms error {candidate_error.rms:.2g}, allowed {allowed_rms:.2g}"
     else:
         verdict = Verdict.within_rounding
-    distance = ulp_distance(candidate, reference)
+    distance = ulp_distance(candidate, reference)[candidate.isfinite() & reference.isfinite()]
     return TensorVerdict(
         name=name,
         verdict=verdict,
-        max_ulp=float(distance.max()) if distance.numel() else 0.0,
+        max_ulp=float(distance.max()) if distance.numel() else 0.0,  # 0: nothing is finite
         median_ulp=float(distance.median()) if distance.numel() else 0.0,
         candidate_error=candidate_error.largest,
         reference_error=reference_error.largest,
@@ -170,19 +172,10 @@ def judge(
     )
 
 
-def _failed(name: str, reason: str) -> TensorVerdict:
-    inf = float("inf")
-    return TensorVerdict(name, Verdict.different, inf, inf, inf, 0.0, 0.0, 0.0, reason)
-
-
 def failed(name: str, reason: str) -> TensorVerdict:
     """A tensor that could not be compared at all."""
-    return _failed(name, reason)
-
-
-def largest_distance(a: Tensor, b: Tensor) -> float:
-    """Largest absolute difference in float64, 0 for empty tensors."""
-    return float((a.double() - b.double()).abs().max()) if a.numel() else 0.0
+    inf = float("inf")
+    return TensorVerdict(name, Verdict.different, inf, inf, inf, 0.0, 0.0, 0.0, reason)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -1,0 +1,94 @@
+"""`minitf verify`: are two attention implementations the same, and where are they not?"""
+
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minitf.commands.arguments import Parser
+
+if TYPE_CHECKING:
+    from minitf.equivalence.settings import VerifySettings
+
+_EPILOG = """\
+keys (KEY=VALUE, as in `python train.py`):
+  reference=torch          torch, custom, or reference._target_=package.Class; with options:
+  candidate=custom         candidate.kernel=fast, candidate._target_=my.Attention candidate.x=1
+  level=all                op, model, training, decoding, properties; several with commas
+  quick | thorough         every pair or triple of case values; 40 or 200 lockstep steps; ...
+  dtype=auto               float32, bfloat16, float16, float64; auto: those usual for each level
+  device=auto              cpu, cuda
+  seed=0  steps=40  batch_size=8
+  model=nano               a file of configs/model; model.embed_dim=64 changes a key
+  data=scenes              what models train on: scenes, or letters to be reversed
+  run=RUN_DIR              compare a trained model: its sizes, weights, tokenizer and data
+  out=DIR                  of the report (default outputs/verify/TIME)
+  logger=wandb             wandb (offline without a key) or none
+
+exit codes: 0 equivalent, 1 not, 2 could not run
+
+examples:
+  minitf verify
+  minitf verify candidate.kernel=fast thorough
+  minitf verify candidate._target_=my.Attention level=op,properties
+  minitf verify reference=custom candidate=custom candidate.kernel=fast model.positions=rotary
+  minitf verify --self-test"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = Parser("verify", "Certify that two attention implementations do the same.", _EPILOG)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--self-test", action="store_true",
+                        help="plant known bugs and see that each is caught")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # the user's own class, as `python -m` would find it
+
+    from minitf.equivalence.settings import parse
+
+    settings = parse(arguments.overrides)
+    if arguments.self_test:
+        return _self_test(settings)
+    return _verify(settings, list(arguments.overrides))
+
+
+def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
+    from rich.console import Console
+
+    from minitf.equivalence.certify import command_line, verify
+    from minitf.equivalence.console import print_level, print_verdict
+    from minitf.equivalence.output import log_to_wandb, write_report
+
+    console = Console(soft_wrap=True)
+    if f"seed={settings.seed}" not in overrides:
+        overrides.append(f"seed={settings.seed}")
+    command = command_line(overrides)
+    console.print(command, style="dim", highlight=False)
+    report = verify(settings, command, lambda level: print_level(console, level))
+    directory = Path(settings.out or _new_directory())
+    figures = write_report(report, directory)
+    print_verdict(console, report)
+    console.print(f"report     {directory / 'report.html'}", highlight=False)
+    if settings.logger == "wandb":
+        offline = log_to_wandb(report, figures, directory)
+        hint = f"wandb sync {os.path.relpath(offline)}" if offline else "uploaded"
+        console.print(f"wandb      {hint}", highlight=False)
+    return report.exit_code
+
+
+def _new_directory() -> str:
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return os.path.join("outputs", "verify", stamp)
+
+
+def _self_test(settings: "VerifySettings") -> int:
+    from rich.console import Console
+
+    from minitf.equivalence.self_test import print_self_test, run_self_test
+
+    console = Console(soft_wrap=True)
+    results = run_self_test(settings)
+    return print_self_test(console, results)

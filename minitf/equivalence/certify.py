@@ -1,0 +1,269 @@
+"""Run the levels and draw the verdict."""
+
+import datetime
+import functools
+import os
+import platform
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minitf.config.errors import UserError
+from minitf.config.schema import ModelConfig
+from minitf.equivalence import summaries
+from minitf.equivalence.cases import Case, covering_array
+from minitf.equivalence.decoding_level import run_decoding_level, train_weights
+from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.model_level import run_model_level
+from minitf.equivalence.models import Weights
+from minitf.equivalence.op_level import run_op_level
+from minitf.equivalence.properties import run_properties_level
+from minitf.equivalence.report import LevelReport, Report
+from minitf.equivalence.settings import VerifySettings
+from minitf.equivalence.task import Task, letters_task, scenes_task, text_task
+from minitf.equivalence.training_level import ENVELOPE_RULE, run_training_level
+from minitf.equivalence.verdict import RULE, Verdict, worst
+
+Progress = Callable[[LevelReport], None]
+
+
+class Verification:
+    """One comparison of a candidate with a reference: sides, model, data, settings."""
+
+    def __init__(
+        self,
+        settings: VerifySettings,
+        reference: Implementation | None = None,
+        candidate: Implementation | None = None,
+    ) -> None:
+        self.settings = settings
+        self.reference = reference or resolve("reference", settings.reference)
+        self.candidate = candidate or resolve("candidate", settings.candidate)
+        self.device = settings.torch_device
+        self.model: ModelConfig = settings.model
+        self.weights: Weights | None = None
+        self._run: Any = None
+        if settings.run is not None:
+            from minitf.evaluation.stored import read_stored
+
+            self._run = read_stored(Path(settings.run))
+            self.model, self.weights = self._run.config.model, self._run.weights
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The data of the model, training and decoding levels."""
+        if self._run is not None:
+            from minitf.data import load_data
+
+            data = load_data(self._run.config.data)
+            return text_task(self._run.config.data.name, data, self._run.tokenizer)
+        if self.settings.data == "letters":
+            return letters_task(self.settings.seed)
+        return scenes_task(self.settings.seed)
+
+    def cases(self) -> list[Case]:
+        """The case matrix of the setting."""
+        effort, seed = self.settings.effort, self.settings.seed
+        return [
+            case
+            for number in range(effort.case_seeds)
+            for case in covering_array(effort.strength, seed + number)
+        ]
+
+    def run(self, level: str) -> Iterator[LevelReport]:
+        """The reports of one level, one for each of its data types."""
+        return getattr(self, f"_{level}")()  # type: ignore[no-any-return]
+
+    def _op(self) -> Iterator[LevelReport]:
+        cases = self.cases()
+        for dtype in self.settings.dtypes("float32", "bfloat16", "float16", "float64"):
+            results = run_op_level(
+                self.reference,
+                self.candidate,
+                [(case, dtype) for case in cases],
+                self.device,
+                self.settings.seed,
+            )
+            yield summaries.summarize_op(results, dtype)
+
+    def _model(self) -> Iterator[LevelReport]:
+        for dtype in self.settings.dtypes("float32", "bfloat16", "float64"):
+            result = run_model_level(
+                self.reference,
+                self.candidate,
+                self.model,
+                self.task,
+                dtype,
+                self.device,
+                self.settings.seed,
+                batch_size=self.settings.effort.batch_size,
+                weights=self.weights,
+            )
+            yield summaries.summarize_model(result, dtype)
+
+    def _training(self) -> Iterator[LevelReport]:
+        effort = self.settings.effort
+        for dtype in self.settings.dtypes("float32", "bfloat16"):
+            result = run_training_level(
+                self.reference,
+                self.candidate,
+                self.model,
+                self.task,
+                dtype,
+                self.device,
+                self.settings.seed,
+                steps=effort.steps,
+                batch_size=effort.batch_size,
+                weights=self.weights,
+            )
+            yield summaries.summarize_training(result)
+
+    def _decoding(self) -> Iterator[LevelReport]:
+        effort = self.settings.effort
+        weights = self.weights or train_weights(
+            self.reference,
+            self.model,
+            self.task,
+            self.device,
+            self.settings.seed,
+            steps=effort.decoding_steps,
+            batch_size=effort.batch_size,
+        )
+        for dtype in self.settings.dtypes("float32"):
+            results = run_decoding_level(
+                self.reference,
+                self.candidate,
+                self.model,
+                self.task,
+                weights,
+                dtype,
+                self.device,
+                self.settings.seed,
+                sentences=effort.sentences,
+            )
+            yield summaries.summarize_decoding(results, dtype)
+
+    def _properties(self) -> Iterator[LevelReport]:
+        yield summaries.summarize_properties(
+            *(
+                run_properties_level(side, self.device, self.settings.seed)
+                for side in (self.candidate, self.reference)
+            )
+        )
+
+
+def verify(
+    settings: VerifySettings, command: str = "minitf verify", progress: Progress | None = None
+) -> Report:
+    """Compare two attention implementations at the levels asked for.
+
+    Args:
+        settings: what to compare, and how much.
+        command: the line that reproduces the report.
+        progress: called with each level's report as soon as it stands.
+
+    Raises:
+        UserError: the comparison cannot be run.
+    """
+    start = time.monotonic()
+    verification = Verification(settings)
+    reports: list[LevelReport] = []
+    random_state = torch.get_rng_state()
+    for level in settings.levels:
+        began = time.monotonic()
+        for report in verification.run(level):
+            report.seconds = time.monotonic() - began
+            reports.append(report)
+            if progress:
+                progress(report)
+            began = time.monotonic()
+    torch.set_rng_state(random_state)
+    return _conclude(verification, reports, command, time.monotonic() - start)
+
+
+def _conclude(
+    verification: Verification, reports: list[LevelReport], command: str, seconds: float
+) -> Report:
+    if not reports:
+        raise UserError("no level was run: name one with level=op")
+    settings = verification.settings
+    verdict = worst([report.verdict for report in reports])
+    equivalent = verdict.equivalent
+    sides = f"{verification.candidate.label} against {verification.reference.label}"
+    if equivalent:
+        exact = [r.title for r in reports if r.verdict is Verdict.bit_identical]
+        rest = [r.title for r in reports
+                if r.verdict is not Verdict.bit_identical and r.level != "properties"]  # fmt: skip
+        parts = [f"bit-identical: {'; '.join(exact)}"] if exact else []
+        parts += [f"within rounding: {'; '.join(rest)}"] if rest else []
+        statement = f"equivalent: {sides}" + (f" ({'. '.join(parts)})" if parts else "")
+    else:
+        where = next(r for r in reports if not r.verdict.equivalent)
+        statement = f"not equivalent: {sides}; {where.title}: {where.findings[0]}"
+    known = [
+        f"{report.title}: {note}"
+        for report in reports
+        for note in report.notes
+        if note.startswith(summaries.KNOWN_DIFFERENCE)
+    ]
+    return Report(
+        verdict="equivalent" if equivalent else "not equivalent",
+        statement=statement,
+        exit_code=0 if equivalent else 1,
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds=seconds,
+        reference=_described(verification.reference),
+        candidate=_described(verification.candidate),
+        settings=_plain(asdict(settings)) | {"effort": asdict(settings.effort)},
+        environment=environment(verification.device),
+        rules={"tensors": RULE, "training": ENVELOPE_RULE},
+        levels=reports,
+        known_differences=known,
+    )
+
+
+def _described(side: Implementation) -> dict[str, Any]:
+    build = side.build
+    return {
+        "label": side.label,
+        "class": f"{build.__module__}.{getattr(build, '__qualname__', build)}",
+        "options": {key: str(value) for key, value in side.options.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.value if isinstance(value, Enum) else value
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a figure depends on beside the code: versions, device, threads."""
+    import minitf
+
+    found: dict[str, Any] = {
+        "minitf": minitf.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count() or 1,
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cuda"] = str(torch.version.cuda)
+        found["allow_tf32"] = torch.backends.cuda.matmul.allow_tf32
+    return found
+
+
+def command_line(arguments: list[str]) -> str:
+    """The line that reproduces a run."""
+    return shlex.join(["minitf", "verify", *arguments])

@@ -1,0 +1,266 @@
+"""From each level's results to its part of the report."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+
+from minitf.equivalence.cases import AXES
+from minitf.equivalence.decoding_level import SearchResult
+from minitf.equivalence.model_level import ModelResult
+from minitf.equivalence.op_level import CaseResult
+from minitf.equivalence.properties import Outcome, PropertyResult
+from minitf.equivalence.report import Cell, LevelReport, Table
+from minitf.equivalence.training_level import MEASURES, TrainingResult, distance, envelope
+from minitf.equivalence.verdict import TensorVerdict, Verdict, dtype_name, worst
+
+KNOWN_DIFFERENCE = "fully masked queries"
+"""How notes of the one documented difference begin."""
+
+_GROUPS = {
+    "outputs": lambda name: name in ("output", "call", "dropout"),
+    "weights": lambda name: name == "weights",
+    "input gradients": lambda name: name in ("grad.query", "grad.key", "grad.value"),
+    "parameter gradients": lambda name: name.startswith("grad."),
+}
+_COLUMNS = ["tensors", "bit-identical", "rounding", "different", "max ULP", "median ULP",
+            "error / allowed", "nearer to truth"]  # fmt: skip
+_SHOWN_FINDINGS = 8
+
+
+def tensor_row(tensors: Sequence[TensorVerdict]) -> list[Cell]:
+    """Counts and distances of several tensors, as the columns above."""
+    verdicts = Counter(t.verdict for t in tensors)
+    ratios = [t.candidate_error / t.allowed for t in tensors if t.allowed > 0]
+    nearer = Counter(t.nearer for t in tensors)
+    medians = sorted(t.median_ulp for t in tensors)
+    return [
+        len(tensors),
+        verdicts[Verdict.bit_identical],
+        verdicts[Verdict.within_rounding],
+        verdicts[Verdict.different],
+        max(t.max_ulp for t in tensors),
+        medians[len(medians) // 2],
+        max(ratios, default=0.0),
+        f"candidate {nearer['candidate']}, reference {nearer['reference']}",
+    ]
+
+
+def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelReport:
+    """The case matrix in one data type."""
+    counts = Counter(result.verdict for result in results)
+    verdict = worst([result.verdict for result in results])
+    rows, rest = [], [tensor for result in results for tensor in result.tensors]
+    for group, belongs in _GROUPS.items():
+        chosen = [t for t in rest if belongs(t.name)]
+        rest = [t for t in rest if not belongs(t.name)]
+        if chosen:
+            rows.append([group, *tensor_row(chosen)])
+    failing = [result for result in results if result.finding]
+    findings = [f"{len(failing)} of {len(results)} cases differ{common_cause(results)}"]
+    findings += [f"{r.case.label} · {r.finding}" for r in failing[:_SHOWN_FINDINGS]]
+    notes = Counter(note for result in results for note in result.notes)
+    notes.update(fault for r in results for fault in {t.reference_fault for t in r.tensors} - {""})
+    shown_notes = [f"{note} ({count} cases)" for note, count in notes.most_common()]
+    return LevelReport(
+        level="op",
+        title=f"Op, {dtype_name(dtype)}",
+        verdict=verdict,
+        summary=f"{len(results)} cases: {counts[Verdict.bit_identical]} bit-identical, "
+        f"{counts[Verdict.within_rounding]} within rounding, {counts[Verdict.different]} different",
+        findings=findings if failing else [],
+        notes=shown_notes,
+        tables=[
+            Table("Tensors", ["kind", *_COLUMNS], rows),
+            Table(
+                "Cases",
+                ["case", "verdict", "max ULP", "error / allowed", "finding", "notes"],
+                [_case_row(result) for result in results],
+                folded=True,
+            ),
+        ],
+    )
+
+
+def _case_row(result: CaseResult) -> list[Cell]:
+    ratios = [t.candidate_error / t.allowed for t in result.tensors if t.allowed > 0]
+    return [
+        result.case.label,
+        result.verdict.value,
+        max(t.max_ulp for t in result.tensors),
+        max(ratios, default=0.0),
+        result.finding,
+        "; ".join(result.notes),
+    ]
+
+
+def common_cause(results: Sequence[CaseResult]) -> str:
+    """What the failing cases, and no other axis values, share: `, all with attn_mask=causal`."""
+    failing = [asdict(r.case) for r in results if r.verdict is Verdict.different]
+    passing = [asdict(r.case) for r in results if r.verdict is not Verdict.different]
+    conditions = []
+    for axis, values in AXES.items():
+        seen = {case[axis] for case in failing}
+        if len(seen) < len(values) and not {case[axis] for case in passing} <= seen:
+            shown = " or ".join(str(value) for value in values if value in seen)
+            conditions.append((len(seen), f"{axis}={shown}"))
+    conditions.sort()
+    return f", all with {', '.join(text for _, text in conditions[:3])}" if conditions else ""
+
+
+def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
+    """Both whole models on one batch."""
+    groups = {
+        "layers, free-running": result.free,
+        "layers, on the reference's inputs": result.local,
+        "parameter gradients": result.gradients,
+    }
+    findings = [result.finding] if result.finding else []
+    if result.adding_layers:
+        findings.append(f"error is added by {', '.join(result.adding_layers)}")
+    elif result.finding and result.local:
+        findings.append("no layer adds error on the reference's inputs: it is inherited")
+    first = result.first_divergence
+    local = {t.name: t for t in result.local}
+    columns = ["layer", "verdict", "max ULP", "error", "reference's error", "allowed",
+               "on the reference's inputs"]  # fmt: skip
+    return LevelReport(
+        level="model",
+        title=f"Model, {dtype_name(dtype)}",
+        verdict=result.verdict,
+        summary=f"{result.sizes}: "
+        + (f"first other bits at {first}" if first else "every layer, logits and loss the same"),
+        findings=findings,
+        tables=[
+            Table("Tensors", ["kind", *_COLUMNS],
+                  [[name, *tensor_row(tensors)] for name, tensors in groups.items() if tensors]),
+            Table(
+                "Layers in order of computation",
+                columns,
+                [
+                    [t.name, t.verdict.value, t.max_ulp, t.candidate_error, t.reference_error,
+                     t.allowed, local[t.name].verdict.value if t.name in local else ""]
+                    for t in result.free
+                ],
+                folded=True,
+            ),
+        ],
+    )  # fmt: skip
+
+
+def summarize_training(result: TrainingResult) -> LevelReport:
+    """Lockstep curves against rounding's envelope."""
+    dropout = "with dropout" if result.dropout else "without dropout"
+    steps = f"{result.steps} steps {dropout}, {result.precision}"
+    if result.verdict is Verdict.bit_identical:
+        summary = f"{steps}: losses, gradient norms and weights the same to the last bit"
+    elif result.outside_at is None:
+        summary = f"{steps}: other bits from step {result.parted_at}, within rounding's envelope"
+    else:
+        summary = f"{steps}: outside rounding's envelope from step {result.outside_at}"
+    notes = [f"the reference against itself: {result.machine_noise:.2g} in loss"]
+    if result.dropout_finding:
+        notes.append(
+            f"with dropout {result.dropout_finding}: other dropout masks, for the memory layout or "
+            f"the draws differ; judged without dropout"
+        )
+    if not result.same_random_state:
+        notes.append("leaves another random state")
+    runs = [name for name in result.curves if name != "reference"]
+    last = {
+        name: [distance(result.curves, name, measure)[-1] for measure in MEASURES] for name in runs
+    }
+    return LevelReport(
+        level="training",
+        title=f"Training, {result.precision}",
+        verdict=result.verdict,
+        summary=summary,
+        findings=[result.finding] if result.finding else [],
+        notes=notes,
+        tables=[
+            Table(
+                "Distance from the reference after the last step",
+                ["run", *(measure.replace("_", " ") for measure in MEASURES)],
+                [[_RUN_NAMES.get(name, name), *values] for name, values in last.items()],
+            )
+        ],
+        curves={
+            "steps": result.steps,
+            "outside_at": result.outside_at,
+            "parted_at": result.parted_at,
+            "runs": {name: asdict(curve) for name, curve in result.curves.items()},
+            "envelope": {measure: envelope(result.curves, measure) for measure in MEASURES},
+        },
+    )
+
+
+_RUN_NAMES = {
+    "again": "reference again",
+    "one": "reference, one weight moved by 1 ULP",
+    "all-0": "reference, all weights moved by 1 ULP at every step",
+    "all-1": "likewise, other moves",
+    "all-2": "likewise, other moves again",
+}
+
+
+def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> LevelReport:
+    """Searches beside the reference's."""
+    identical = sum(result.identical for result in results)
+    total = sum(result.sentences for result in results)
+    rows: list[list[Cell]] = []
+    notes = []
+    for r in results:
+        shown = ""
+        if (d := r.first_difference) is not None:
+            shown = (
+                f"sentence {d.sentence}, token {d.position}: {d.candidate_token!r} for "
+                f"{d.reference_token!r}, margin {d.margin:.2g} nats"
+            )
+            if d.is_tie:
+                notes.append(f"{r.name}: {shown}: a tie within rounding ({d.rounding:.2g})")
+        rows.append([r.name, r.verdict.value, f"{r.identical} of {r.sentences}",
+                     r.log_probs.candidate_error, r.log_probs.allowed, shown])  # fmt: skip
+    return LevelReport(
+        level="decoding",
+        title=f"Decoding, {dtype_name(dtype)}",
+        verdict=worst([r.verdict for r in results]),
+        summary=f"{identical} of {total} sentences token-identical, over {len(results)} searches",
+        findings=[r.finding for r in results if r.finding],
+        notes=notes,
+        tables=[
+            Table(
+                "Searches",
+                ["search", "verdict", "token-identical", "log-probability error", "allowed",
+                 "first difference"],
+                rows,
+            )
+        ],
+    )  # fmt: skip
+
+
+def summarize_properties(
+    candidate: Sequence[PropertyResult], reference: Sequence[PropertyResult]
+) -> LevelReport:
+    """Properties of the candidate, the reference's beside them."""
+    violated = [p for p in candidate if p.outcome is Outcome.violated]
+    held = sum(p.outcome is Outcome.holds for p in candidate)
+    return LevelReport(
+        level="properties",
+        title="Properties, float64",
+        verdict=Verdict.different if violated else Verdict.within_rounding,
+        summary=f"{held} hold, {len(violated)} violated, {len(candidate) - held - len(violated)} "
+        f"notes or not applicable",
+        findings=[f"{p.name}: {p.finding}" for p in violated],
+        notes=[f"{p.name}: {p.finding}" for p in candidate if p.outcome is Outcome.note],
+        tables=[
+            Table(
+                "Properties",
+                ["property", "candidate", "reference", "finding", "statement"],
+                [
+                    [p.name, p.outcome.value, q.outcome.value, p.finding, p.statement]
+                    for p, q in zip(candidate, reference, strict=True)
+                ],
+            )
+        ],
+    )
