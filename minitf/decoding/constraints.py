@@ -3,27 +3,12 @@
 Shapes: B sentences, K rows per sentence, V vocabulary, P prefix length, t tokens so far.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from minitf.decoding.limits import Limits
+
 NEVER = float("-inf")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Numbers of tokens, EOS not counted, for each sentence; known on the host from the start."""
-
-    min_length: list[int]
-    max_length: list[int]
-
-    def keep(self, sentences: Sequence[int]) -> "Limits":
-        """The limits of these sentences."""
-        return Limits(
-            [self.min_length[i] for i in sentences], [self.max_length[i] for i in sentences]
-        )
 
 
 class Constraints:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minitf.config import UserError
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding.beam import search_beam
-from minitf.decoding.constraints import Constraints, Limits
+from minitf.decoding.constraints import Constraints
 from minitf.decoding.hypothesis import Hypothesis
+from minitf.decoding.limits import limits_of
+from minitf.decoding.options import check_options, checked_prefixes
 from minitf.decoding.sampling import Sampler
 from minitf.decoding.single import Chooser, Greedy, search_single
 from minitf.decoding.stepper import Stepper
@@ -57,8 +58,8 @@ def generate(
     check_options(config)
     if src.size(0) == 0:
         return []
-    prefixes = _checked_prefixes(prefix, src.size(0), {pad_id, bos_id, eos_id}, model.vocab_size)
-    limits = _limits(model, src, config, prefixes, pad_id=pad_id, eos_id=eos_id)
+    prefixes = checked_prefixes(prefix, src.size(0), {pad_id, bos_id, eos_id}, model.vocab_size)
+    limits = limits_of(model, src, config, prefixes, pad_id=pad_id, eos_id=eos_id)
     constraints = Constraints(
         limits,
         prefixes,
@@ -89,100 +90,3 @@ def generate(
         )
     finally:
         model.train(was_training)
-
-
-def check_options(config: DecodingConfig) -> None:
-    """Refuse what no search can do.
-
-    Raises:
-        UserError: for an option out of range.
-    """
-    at_least = {
-        "beam_size": 1,
-        "n_best": 1,
-        "max_length_ratio": 0,
-        "max_length_extra": 0,
-        "min_length_ratio": 0,
-        "min_length": 0,
-        "top_k": 0,
-        "no_repeat_ngram": 0,
-    }
-    for name, lowest in at_least.items():
-        if not getattr(config, name) >= lowest:
-            raise UserError(
-                f"decoding.{name} must be at least {lowest}, got {getattr(config, name)}"
-            )
-    if not config.temperature > 0:
-        raise UserError(
-            f"decoding.temperature must be above 0, got {config.temperature}; "
-            f"for the likeliest token choose decoding.method=greedy"
-        )
-    if not 0 < config.top_p <= 1:
-        raise UserError(f"decoding.top_p must be above 0 and at most 1, got {config.top_p}")
-    most = {
-        DecodingMethod.greedy: 1,
-        DecodingMethod.beam: config.beam_size,
-    }.get(DecodingMethod(config.method))
-    if most is not None and config.n_best > most:
-        raise UserError(
-            f"decoding.n_best must be at most {most} with decoding.method="
-            f"{DecodingMethod(config.method).value}, got {config.n_best}; raise decoding.beam_size "
-            f"with method=beam, or choose method=sample"
-        )
-
-
-def _checked_prefixes(
-    prefix: Sequence[Sequence[int]] | None, batch: int, special: set[int], vocab_size: int
-) -> list[list[int]]:
-    if prefix is None:
-        return [[] for _ in range(batch)]
-    prefixes = [[int(token) for token in tokens] for tokens in prefix]
-    if len(prefixes) != batch:
-        raise UserError(
-            f"a forced prefix is needed for each sentence, got {len(prefixes)} for {batch}; "
-            f"give an empty one where nothing is forced"
-        )
-    for number, tokens in enumerate(prefixes):
-        for token in tokens:
-            if token in special or not 0 <= token < vocab_size:
-                raise UserError(
-                    f"a forced prefix may hold ordinary tokens only, got {token} for sentence "
-                    f"{number}; leave BOS, EOS and padding out"
-                )
-    return prefixes
-
-
-def _limits(
-    model: Transformer,
-    src: Tensor,
-    config: DecodingConfig,
-    prefixes: list[list[int]],
-    *,
-    pad_id: int,
-    eos_id: int,
-) -> Limits:
-    """Lengths from the sources' own (EOS counted in neither), prefix and positions permitting."""
-    real = src != pad_id
-    for number, any_token in enumerate(real.any(1).tolist()):
-        if not any_token:
-            raise UserError(
-                f"every source needs at least its end-of-sentence token, sentence {number} is "
-                f"all padding"
-            )
-    # The last of n tokens is read at position n, BOS standing at 0.
-    most = model.max_positions - 1 if model.max_positions is not None else None
-    minima, maxima = [], []
-    for length, forced in zip((real & (src != eos_id)).sum(1).tolist(), prefixes, strict=True):
-        longest = int(config.max_length_ratio * length + config.max_length_extra)
-        longest = max(longest, len(forced))
-        if most is not None:
-            longest = min(longest, most)
-            if len(forced) > most:
-                raise UserError(
-                    f"model.positions=learned has vectors for {model.max_positions} positions, "
-                    f"too few for a forced prefix of {len(forced)} tokens"
-                )
-        shortest = max(config.min_length, int(config.min_length_ratio * length))
-        maxima.append(longest)
-        minima.append(min(shortest, longest))
-    return Limits(minima, maxima)

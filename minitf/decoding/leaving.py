@@ -9,7 +9,7 @@ from torch import Tensor
 
 CHECK_EVERY = 8
 """Steps between two looks on an accelerator; a CPU has nothing to wait for and looks each time."""
-LEAVE_SHARE = 0.25
+LEAVE_SHARE = 0.1
 """Finished sentences leave together once they are this share of the batch."""
 
 

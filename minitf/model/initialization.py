@@ -6,8 +6,8 @@
 - Embeddings and learned positions: N(0, 1/E), the padding's vector zero (Vaswani et al.'s code).
 - Biases: zero. Normalisation weights: one.
 
-Parameters are visited in the order of their names, so that two attention classes with the same
-parameters start from the same numbers under the same seed, in whatever order they register them.
+Every draw is made here, after the model is built, in the order in which its parameters stand. So
+attention classes with torch's parameters start from the same numbers under the same seed.
 """
 
 from torch import nn
@@ -20,7 +20,7 @@ def initialize(model: nn.Module) -> None:
         for module in model.modules()
         if isinstance(module, nn.Embedding)
     }
-    for name, parameter in sorted(model.named_parameters()):
+    for name, parameter in model.named_parameters():
         if id(parameter) in embeddings or name.endswith("positions.weight"):
             nn.init.normal_(parameter, std=parameter.size(1) ** -0.5)
             padding = embeddings.get(id(parameter))

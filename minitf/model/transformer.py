@@ -4,7 +4,6 @@ Shapes: B sentences, S source length, N target rows, T target length, E embed_di
 H heads. Masks are torch's: True means "do not attend".
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,14 @@ from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
 from minitf.model.attention_maps import attention_maps
+from minitf.model.checks import (
+    check_choice,
+    check_heads,
+    check_pad_id,
+    check_probabilities,
+    check_sizes,
+    check_takes_rotary_base,
+)
 from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
 from minitf.model.feedforward import ACTIVATIONS
 from minitf.model.initialization import initialize
@@ -75,7 +82,7 @@ class Transformer(nn.Module):
         attention: Callable[..., nn.Module] = MultiHeadAttention,
     ) -> None:
         super().__init__()
-        _check_sizes(
+        check_sizes(
             vocab_size=vocab_size,
             embed_dim=embed_dim,
             num_heads=num_heads,
@@ -84,22 +91,17 @@ class Transformer(nn.Module):
             feedforward_dim=feedforward_dim,
             max_length=max_length,
         )
-        if embed_dim % num_heads:
-            raise ValueError(
-                f"model.embed_dim must be a multiple of model.num_heads, "
-                f"got embed_dim={embed_dim} and num_heads={num_heads}"
-            )
-        _check_probabilities(
+        check_heads(embed_dim, num_heads)
+        check_probabilities(
             dropout=dropout,
             attention_dropout=attention_dropout,
             activation_dropout=activation_dropout,
         )
-        _check_choice("norm", norm, ("pre", "post"))
-        _check_choice("positions", positions, ("sinusoidal", "learned", "rotary"))
-        _check_choice("activation", activation, tuple(ACTIVATIONS))
-        _check_choice("tied_embeddings", tied_embeddings, ("three_way", "two_way", "untied"))
-        if not 0 <= pad_id < vocab_size:
-            raise ValueError(f"pad_id must be from 0 to vocab_size - 1, got {pad_id}")
+        check_choice("norm", norm, ("pre", "post"))
+        check_choice("positions", positions, ("sinusoidal", "learned", "rotary"))
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("tied_embeddings", tied_embeddings, ("three_way", "two_way", "untied"))
+        check_pad_id(pad_id, vocab_size)
 
         def new_attention(**rotary: float) -> nn.Module:
             return attention(
@@ -108,7 +110,7 @@ class Transformer(nn.Module):
 
         rotary = {}
         if positions == "rotary":
-            _check_takes_rotary_base(attention)
+            check_takes_rotary_base(attention)
             rotary = {"rotary_base": ROTARY_BASE}
         layer_options: dict[str, Any] = {
             "activation": str(getattr(activation, "value", activation)),
@@ -272,32 +274,3 @@ def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
 
 def _causal_mask(length: int, device: torch.device) -> Bool[Tensor, "T T"]:
     return torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
-
-
-def _check_takes_rotary_base(attention: Callable[..., nn.Module]) -> None:
-    parameters = inspect.signature(attention).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    if "rotary_base" not in parameters and not takes_any:
-        built = getattr(attention, "func", attention)  # a functools.partial names its class
-        name = f"{built.__module__}.{getattr(built, '__qualname__', built)}"
-        raise ValueError(
-            f"model.positions=rotary needs an attention that takes `rotary_base`; {name} does not: "
-            f"choose another model.positions or attention=custom"
-        )
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"model.{name} must be at least 1, got {size}")
-
-
-def _check_probabilities(**probabilities: float) -> None:
-    for name, probability in probabilities.items():
-        if not 0.0 <= probability < 1.0:
-            raise ValueError(f"model.{name} must be at least 0 and below 1, got {probability}")
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"model.{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from minitf.decoding.constraints import Constraints, Limits
+from minitf.decoding.constraints import Constraints
+from minitf.decoding.limits import Limits
 
 PAD, BOS, EOS = 0, 1, 2
 METHODS = [

@@ -5,8 +5,8 @@ import torch
 from minitf.decoding.leaving import finished_sentences, split
 
 
-def test_finished_sentences_wait_until_they_are_a_quarter():
-    done = torch.zeros(9, dtype=torch.bool)
+def test_finished_sentences_wait_until_they_are_a_tenth():
+    done = torch.zeros(23, dtype=torch.bool)
     assert finished_sentences(done, 0, last=False) is None
     done[:2] = True
     assert finished_sentences(done, 0, last=False) is None

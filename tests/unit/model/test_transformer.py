@@ -208,6 +208,17 @@ def test_refusals_are_one_line(make_model, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_source_and_target_have_learned_positions_of_their_own(make_model, batch):
+    model = make_model(positions="learned").double()
+    src, tgt = batch
+    memory = model.encode(src)
+    hidden = model.decode(tgt, memory, model.src_padding_mask(src))
+    with torch.no_grad():
+        model.tgt_positions.weight += torch.randn(model.tgt_positions.weight.shape)
+    assert torch.equal(model.encode(src), memory)
+    assert not torch.isclose(model.decode(tgt, memory, model.src_padding_mask(src)), hidden).any()
+
+
 def test_learned_positions_refuse_long_inputs(make_model, batch):
     model = make_model(positions="learned", max_length=10)
     src, tgt = batch
