@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from minitf.config import UserError
 from minitf.config.compose import GROUPS, config_dir, load_config, register, typed
 from minitf.config.messages import explain
+from minitf.training.sweep import Sweep
 
 RANK_CONFIG = "MINITF_RANK_CONFIG"
 """Set for the further processes of a data-parallel run: the configuration that rank 0 wrote."""
@@ -24,7 +25,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     try:
         if path := os.environ.get(RANK_CONFIG):
-            _run(load_config(Path(path)), None)
+            _run(load_config(Path(path)))
         else:
             sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
             _hydra_main()
@@ -45,18 +46,21 @@ def _hydra_main(config: DictConfig) -> float | None:
     config.run_dir = job.runtime.output_dir
     if config.resume is not None:
         config = resumed(config, overrides)
-    group = Path(job.sweep.dir).name if multirun else None
+    sweep = None
+    if multirun:
+        name = " ".join(o for o in overrides if not o.startswith("run_dir="))
+        sweep = Sweep(Path(job.sweep.dir).name, name)
     # Lightning would start further processes through Hydra, each making a run directory.
     HydraConfig.instance().cfg = None
-    return _run(config, group)
+    return _run(config, sweep)
 
 
-def _run(config: DictConfig, group: str | None) -> float | None:
+def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     from minitf.training.callbacks import Interrupted
     from minitf.training.run import train
 
     try:
-        return train(config, group)
+        return train(config, sweep)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
     except UserError as error:  # here, because Hydra prints lines of its own about a failed job

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_info
 
 from minitf.config import UserError
+from minitf.training.sweep import Sweep
 
 
 class _KeepingWriter(ExperimentWriter):
@@ -73,7 +74,7 @@ def wandb_mode() -> tuple[str, str | None]:
 
 
 def build_loggers(
-    options: dict[str, Any], config: dict[str, Any], run_dir: Path, group: str | None
+    options: dict[str, Any], config: dict[str, Any], run_dir: Path, sweep: Sweep | None
 ) -> list[Logger]:
     """The loggers of a run.
 
@@ -81,7 +82,7 @@ def build_loggers(
         options: the `logger` group; its key `wandb` holds the project and such, or null.
         config: the run's whole configuration as plain containers, shown in wandb.
         run_dir: where every file of the loggers goes.
-        group: the sweep that this run belongs to.
+        sweep: the sweep that this run belongs to.
 
     Raises:
         UserError: an option that the logger does not take.
@@ -90,12 +91,12 @@ def build_loggers(
     if unknown := set(options) - {"wandb"}:
         raise UserError(f"logger has no key {sorted(unknown)[0]!r}; there is: wandb")
     if (chosen := options.get("wandb")) is not None:
-        loggers.append(_wandb(dict(chosen), config, run_dir, group))
+        loggers.append(_wandb(dict(chosen), config, run_dir, sweep))
     return loggers
 
 
 def _wandb(
-    options: dict[str, Any], config: dict[str, Any], run_dir: Path, group: str | None
+    options: dict[str, Any], config: dict[str, Any], run_dir: Path, sweep: Sweep | None
 ) -> WandbLogger:
     from wandb.sdk.lib.runid import generate_id
 
@@ -110,8 +111,9 @@ def _wandb(
     mode, notice = wandb_mode()
     if notice:
         rank_zero_info(notice)
-    options["group"] = options.get("group") or group
-    options["name"] = options.get("name") or run_dir.name
+    if sweep is not None:
+        options["group"] = options.get("group") or sweep.group
+    options["name"] = options.get("name") or (sweep.name if sweep else run_dir.name)
     try:
         return WandbLogger(
             save_dir=str(run_dir),

@@ -25,6 +25,7 @@ from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
 from minitf.training.report import report
 from minitf.training.results import SplitResult, evaluate_split
+from minitf.training.sweep import Sweep
 from minitf.training.trainer import (
     build_trainer,
     checkpoint_callbacks,
@@ -33,12 +34,12 @@ from minitf.training.trainer import (
 )
 
 
-def train(config: DictConfig, group: str | None = None) -> float | None:
+def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     """Run a configuration from data to test scores.
 
     Args:
         config: what `compose_config` gives; its `run_dir` gets every file of the run.
-        group: the sweep this run belongs to, in wandb.
+        sweep: the sweep that this run belongs to.
 
     Returns:
         The best validation loss, for sweepers; None on the ranks that did not evaluate.
@@ -61,7 +62,7 @@ def train(config: DictConfig, group: str | None = None) -> float | None:
         _prepare(run_dir, config, resume)
     os.environ["MINITF_RANK_CONFIG"] = str(run_dir / "config.yaml")
     try:
-        return _train(settings, plain(config), run_dir, group, console, rank_zero)
+        return _train(settings, plain(config), run_dir, sweep, console, rank_zero)
     finally:
         os.environ.pop("MINITF_RANK_CONFIG", None)
         if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
@@ -72,7 +73,7 @@ def _train(
     settings: TrainConfig,
     stored: dict[str, Any],
     run_dir: Path,
-    group: str | None,
+    sweep: Sweep | None,
     console: Console,
     rank_zero: bool,
 ) -> float | None:
@@ -90,7 +91,7 @@ def _train(
     monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
     best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation.average_last)
     last = run_dir / "checkpoints" / "last.ckpt"
-    loggers = build_loggers(settings.logger, stored["config"], run_dir, group) if rank_zero else []
+    loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep) if rank_zero else []
     trainer = build_trainer(
         settings.trainer,
         run_dir,

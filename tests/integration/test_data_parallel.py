@@ -13,7 +13,9 @@ OVERRIDES = (
     "trainer.precision=64-true",
     "trainer.max_steps=6",
     "trainer.val_check_interval=6",
-    "data.train_size=800",
+    "data.train_size=800",  # 50 batches: one process cuts them as two do
+    "batching.tokens=null",
+    "batching.sentences=16",
     "trainer.accelerator=cpu",
 )
 

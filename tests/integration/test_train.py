@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
+from minitf.training.command import main
 from tests.integration.conftest import TOY, TRAIN, Train
 
 
@@ -38,6 +40,16 @@ def _assert_same_run(first: Path, second: Path, only: str = "") -> None:
     one, two = _weights(first), _weights(second)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def _wandb_run(directory: Path) -> dict[str, Any]:
+    """The run that wandb's own reader finds in a directory."""
+    wandb = Path(sys.executable).with_name("wandb")
+    command = [str(wandb), "leet", "inspect", "--json", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    found: dict[str, Any] = next(r["run"] for r in records if r["type"] == "run")
+    return found
 
 
 def test_a_run_leaves_everything_that_belongs_to_it(train: Train, tmp_path: Path) -> None:
@@ -138,22 +150,22 @@ def test_a_sweep_is_two_runs_of_one_group(train: Train, tmp_path: Path) -> None:
     done = train("-m", "attention=custom,torch", "run_dir=sweep", "logger=wandb")
     assert done.returncode == 0, done.stderr
     _assert_same_run(tmp_path / "sweep" / "0", tmp_path / "sweep" / "1", only="train/")
-    identities = set()
-    for job in ("0", "1"):
-        inspected = subprocess.run(
-            ["wandb", "leet", "inspect", "--json", str(tmp_path / "sweep" / job / "wandb")],
-            capture_output=True, text=True, env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        )  # fmt: skip
-        identities.add((tmp_path / "sweep" / job / "wandb" / "run_id").read_text())
-        del inspected
-    assert len(identities) == 2
+    runs = [_wandb_run(tmp_path / "sweep" / job / "wandb") for job in ("0", "1")]
+    assert {run["run_group"] for run in runs} == {"sweep"}
+    assert "attention=custom" in runs[0]["display_name"]
+    assert "attention=torch" in runs[1]["display_name"]
+    assert len({run["run_id"] for run in runs}) == 2
+    targets = [run["config"]["update"]["attention"]["_target_"] for run in runs]
+    assert targets == ["minitf.attention.MultiHeadAttention", "torch.nn.MultiheadAttention"]
 
 
 def test_a_run_directory_is_not_written_over(train: Train) -> None:
     assert train("run_dir=one", "trainer.max_steps=2").returncode == 0
     again = train("run_dir=one", "trainer.max_steps=2")
     assert again.returncode == 2
-    assert re.fullmatch(r"error: .*one holds a run already; choose another run_dir, .*\n", again.stderr)
+    assert re.fullmatch(
+        r"error: .*one holds a run already; choose another run_dir, .*\n", again.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,12 +181,32 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (["data.train_size=0"], "train_size"),
     ],
 )
-def test_a_mistake_ends_with_one_line(train: Train, overrides: list[str], message: str) -> None:
-    done = train(*overrides)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert message in done.stderr
+def test_a_mistake_ends_with_one_line(
+    overrides: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *TOY, *overrides])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it: let pytest take it back
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1, said
+    assert message in said
+
+
+def test_a_mistake_in_a_process_of_its_own(train: Train) -> None:
+    done = train("model.num_heads=3")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: model.embed_dim must be a multiple of model.num_heads, "
+        "got embed_dim=16 and num_heads=3\n"
+    )
 
 
 def test_help_lists_groups_and_examples(train: Train) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-
 ASK_EVERY = 10
 """Updates between two questions to the other processes of a data-parallel run."""
 
