@@ -83,6 +83,7 @@ class TableConfig(DataConfig):
     src: str = "src"
     tgt: str = "tgt"
     format: str | None = None
+    """jsonl, csv, tsv or parquet; null: what the file's name ends with, `.gz` aside."""
     empty_lines: EmptyLines = EmptyLines.error
     lowercase: bool = False
 
