@@ -27,6 +27,7 @@ DEEDS = tuple(
     for frame in PLANNED
     if "person" in frame.subject_tags
     and (frame.accusatives or frame.datives or frame.governed or frame.targets)
+    and frame.complement != "at"
 )
 """What anybody does on purpose with something or somebody."""
 

@@ -17,6 +17,8 @@ _DEGREES = (
     Word("quite", "ziemlich"),
     Word("really", "wirklich"),
 )
+_PASSING = ("tired", "thirsty", "hungry", "happy", "sad", "new")
+"""Qualities that do not make somebody a kind of doctor."""
 _JOBS = nouns_with(("job",))
 _KIN = tuple(noun for noun in nouns_with(("kin",)) if "child" not in noun.tags)
 _COMPARABLE = tuple(adjective for adjective in ADJECTIVES if adjective.english_comparative)
@@ -69,6 +71,8 @@ def _job(draft: Draft) -> tuple[Nominal, Predicate]:
     job = draft.noun(tuple(noun for noun in _JOBS if noun.gender == gender))
     kind = NounPhrase(A, job)
     describe(draft, kind)
+    if kind.adjective and kind.adjective.english in _PASSING:
+        raise Again
     return subject, Predicate(kind=kind)
 
 

@@ -61,7 +61,13 @@ def clause(c: Clause, order: Order = "main") -> str:
             verb = c.verb.infinitive
             zu = f"{c.verb.prefix}zu{verb}" if c.verb.prefix else f"zu {verb}"
             parts = [reflexive, *middle, zu]
-    return " ".join(filter(None, parts))
+    return " ".join(filter(None, (*parts, _than(c.predicate))))
+
+
+def _than(predicate: Predicate | None) -> str:
+    """What something is compared with; it stands after the verb: dass er älter ist als ich."""
+    than = predicate.than if predicate else None
+    return f"als {nominal(than, 'nom')}" if than else ""
 
 
 def _lead(c: Clause) -> str:
@@ -162,7 +168,7 @@ def _predicate(predicate: Predicate, kein: bool) -> str:
         return nominal(predicate.kind, "nom", kein)
     assert predicate.adjective is not None
     if predicate.than is not None:
-        return f"{predicate.adjective.german_comparative} als {nominal(predicate.than, 'nom')}"
+        return predicate.adjective.german_comparative
     if predicate.degree is not None:
         return f"{predicate.degree.german} {predicate.adjective.german}"
     return predicate.adjective.german

@@ -31,6 +31,8 @@ def polar_question(draft: Draft) -> tuple[Clause]:
         return (description(draft, negated=False),)
     c = action(draft, draft.pick(PLAIN), _WISH)
     c.time_first = False
+    if c.time is not None and c.time.english in ("never", "rarely"):
+        raise Again
     return (c,)
 
 
@@ -115,6 +117,8 @@ def _adverbial(word: Word, allowed: Callable[[Frame], bool]) -> Callable[[Draft]
                 raise Again
         if word is _WHEN:
             c.time = c.occasion = None
+            if c.tense == "progressive":
+                raise Again  # 'wann' and 'gerade' exclude each other
         c.asks = word
         return c
 

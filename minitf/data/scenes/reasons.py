@@ -25,6 +25,7 @@ from minitf.data.scenes.tenses import is_person
 
 Pair = tuple[Clause, Clause]
 _MAIN_TENSES: tuple[Tense, ...] = ("present", "progressive", "past", "past", "future")
+_WEATHER = ("rain", "snow")
 _OF_ANIMALS = ("tired", "hungry")
 """What animals are, too."""
 
@@ -122,9 +123,18 @@ def _main_clause(draft: Draft, reason: Reason) -> Clause:
     )  # fmt: skip
     main = action(draft, draft.pick(reason.frames), wish)
     main.manner = None
+    if reason.verb.english in _WEATHER and reason.conjunction != "although" and _is_outdoors(main):
+        raise Again
     if not (is_person(main.subject) or reason.complement.english in _OF_ANIMALS):
         raise Again
     return main
+
+
+def _is_outdoors(c: Clause) -> bool:
+    """Whether it happens where rain would be a reason against it."""
+    where = [c.place, c.complement]
+    nominals = [adjunct.nominal for adjunct in where if adjunct is not None]
+    return any(isinstance(phrase, NounPhrase) and "site" in phrase.noun.tags for phrase in nominals)
 
 
 def _set_complement(draft: Draft, reason: Reason, main: Clause, minor: Clause) -> None:

@@ -368,6 +368,12 @@ A_BOOK = NounPhrase(A, NOUN["book"])
             "der Tisch ist älter als der Stuhl",
         ),
         (
+            Clause(the("table"), VERB["be", "sein"],
+                   predicate=Predicate(ADJECTIVE["old"], than=the("chair"))),
+            "final",
+            "der Tisch älter ist als der Stuhl",
+        ),
+        (
             Clause(ANNA, VERB["be", "sein"], negated=True,
                    predicate=Predicate(
                        kind=NounPhrase(A, NOUN["nurse"], adjective=ADJECTIVE["good"]))),
