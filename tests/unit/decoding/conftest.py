@@ -63,14 +63,17 @@ def decode():
 
 @pytest.fixture(scope="session")
 def log_prob_of():
-    """log P(tokens, EOS | source) by one teacher-forced forward pass of an unpadded sentence."""
+    """log P(tokens, EOS | source) of some targets, by one teacher-forced forward pass."""
 
     @torch.no_grad()
-    def compute(model, source, tokens):
-        source = source[source != PAD][None]
-        tgt = torch.tensor([[BOS, *tokens, EOS]])
+    def compute(model, source, *targets):
+        source = source[source != PAD].expand(len(targets), -1)
+        tgt = nn.utils.rnn.pad_sequence(
+            [torch.tensor([BOS, *tokens, EOS]) for tokens in targets], batch_first=True
+        )
         log_prob = model.eval()(source, tgt[:, :-1]).log_softmax(-1)
-        return log_prob.gather(-1, tgt[:, 1:, None]).sum().item()
+        of_tokens = log_prob.gather(-1, tgt[:, 1:, None]).squeeze(-1)
+        return of_tokens.masked_fill(tgt[:, 1:] == PAD, 0.0).sum(1).tolist()
 
     return compute
 
