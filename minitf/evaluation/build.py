@@ -88,6 +88,32 @@ def attention_factory(attention: AttentionChoice) -> Callable[..., nn.Module]:
     return functools.partial(build, **bound) if bound else build
 
 
+def other_attention(
+    stored: Mapping[str, Any], choice: AttentionChoice
+) -> tuple[dict[str, Any], Callable[..., nn.Module]]:
+    """Another attention for a trained model, with the options that its weights depend on.
+
+    Args:
+        stored: The configuration's attention.
+        choice: What to run with instead; its own options win. The stored kernel does not go along.
+
+    Returns:
+        The attention as a configuration, and what builds it.
+
+    Raises:
+        UserError: as in `attention_factory`.
+    """
+    options = {k: v for k, v in stored.items() if k not in ("_target_", "_partial_", "kernel")}
+    if callable(choice):
+        name = f"{choice.__module__}.{getattr(choice, '__qualname__', choice)}"
+        bound = _fitting_options(name, choice, options)
+        return {"_target_": name, **bound}, functools.partial(choice, **bound)
+    given = {"_target_": choice} if isinstance(choice, str) else dict(choice)
+    target = str(given.get("_target_", "custom"))
+    merged = {**options, **given, "_target_": ATTENTIONS.get(target, target)}
+    return merged, attention_factory(merged)
+
+
 def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
     """`attention_factory` for a configuration that came out of a file.
 

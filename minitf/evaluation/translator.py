@@ -1,5 +1,6 @@
 """A trained model ready for use: `minitf.load(DIRECTORY).translate([...])`."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,12 @@ from torch import Tensor, nn
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
-from minitf.evaluation.build import AttentionChoice, build_model, stored_attention
+from minitf.evaluation.build import (
+    AttentionChoice,
+    build_model,
+    other_attention,
+    stored_attention,
+)
 from minitf.evaluation.options import decoding_options
 from minitf.evaluation.stored import Stored, read_stored
 from minitf.evaluation.translate import Translation, translate_texts
@@ -25,6 +31,7 @@ class Translator:
     model: Transformer
     tokenizer: TextTokenizer
     config: TrainConfig
+    """Its `attention` is what the model runs with, which may not be what it was trained with."""
     origin: str
     """The file, or files, that the weights came from."""
 
@@ -100,12 +107,17 @@ def load(
     """
     chosen_device = pick_device(device)
     stored = read_stored(Path(directory), None if checkpoint is None else str(checkpoint))
-    factory = stored_attention(stored.config.attention) if attention is None else attention
+    config = stored.config
+    if attention is None:
+        factory = stored_attention(config.attention)
+    else:
+        chosen, factory = other_attention(config.attention, attention)
+        config = dataclasses.replace(config, attention=chosen)
     tokenizer = stored.tokenizer
-    model = build_model(stored.config.model, factory, tokenizer.vocab_size, tokenizer.pad_id)
+    model = build_model(config.model, factory, tokenizer.vocab_size, tokenizer.pad_id)
     _load_weights(model, stored)
     model.to(chosen_device).eval()
-    return Translator(model, tokenizer, stored.config, stored.origin)
+    return Translator(model, tokenizer, config, stored.origin)
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -1,0 +1,53 @@
+"""One export: written aside, checked in its engine, then put in place."""
+
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from minitf.config.errors import UserError
+from minitf.evaluation import Translator
+from minitf.export.model_card import model_card
+from minitf.export.parts import Check
+
+FORMATS = ("safetensors", "transformers", "ctranslate2", "onnx")
+"""What `--to` takes; `NAME` is written and checked by `minitf.export.to_NAME`."""
+
+
+def export(
+    translator: Translator, format: str, directory: Path, run_dir: Path | None = None
+) -> Check:
+    """Write a model for an engine, with a model card, and check it there.
+
+    Args:
+        translator: What `minitf.load` gave.
+        format: One of FORMATS.
+        directory: Where to; must not be there yet, or be empty. It appears whole or not at all.
+        run_dir: The run, whose results.json the model card quotes.
+
+    Returns:
+        How the export compares with the model.
+
+    Raises:
+        UserError: The directory is taken, the format unknown, its engine not installed, or an
+            option of the model has no counterpart there.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--to takes {', '.join(FORMATS)}; received {format!r}")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"--output {directory} is there already: choose a new directory")
+    writer = importlib.import_module(f"minitf.export.to_{format}")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        writer.write(translator, aside)
+        check: Check = writer.check(translator, aside)
+        card = model_card(translator, format, directory.name, run_dir)
+        (aside / "README.md").write_text(card, encoding="utf-8")
+        aside.chmod(0o755)  # mkdtemp's is for its owner alone
+        if directory.exists():
+            directory.rmdir()
+        aside.rename(directory)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return check

@@ -1,0 +1,137 @@
+"""`--to onnx`: encoder.onnx and decoder.onnx, for onnxruntime and others.
+
+The decoder takes the whole prefix each time, so that a loop around it needs no state.
+"""
+
+import copy
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minitf.evaluation import Translator
+from minitf.evaluation.build import build_model
+from minitf.export.parts import Check, compare_logits, need, num_positions, probe
+
+ENGINE = "onnx"
+
+
+class _Encoder(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, src: Tensor) -> Tensor:
+        memory: Tensor = self.model.encode(src)
+        return memory
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tgt: Tensor, memory: Tensor, src: Tensor) -> Tensor:
+        hidden = self.model.decode(tgt, memory, self.model.src_padding_mask(src))
+        logits: Tensor = self.model.project(hidden)
+        return logits
+
+
+def write(translator: Translator, directory: Path) -> None:
+    """encoder.onnx, decoder.onnx, config.json and tokenizer.json.
+
+    Raises:
+        UserError: A package is not installed.
+    """
+    need("onnx", ENGINE)
+    need("onnxscript", ENGINE)
+    model = _traceable(translator)
+    length = num_positions(translator)
+    if model.src_positions is not None:
+        model.src_positions(0, length)  # grow the table now: a graph cannot
+        model.tgt_positions(0, length)
+    src, tgt = probe(translator)
+    B = torch.export.Dim("batch")
+    S, T = (torch.export.Dim(name, max=length) for name in ("source", "target"))
+    with torch.no_grad():
+        memory = model.encode(src)
+    _export(
+        _Encoder(model), (src,), {"src": {0: B, 1: S}}, ["src"], ["memory"],
+        directory / "encoder.onnx",
+    )  # fmt: skip
+    _export(
+        _Decoder(model), (tgt, memory, src),
+        {"tgt": {0: B, 1: T}, "memory": {0: B, 1: S}, "src": {0: B, 1: S}},
+        ["tgt", "memory", "src"], ["logits"], directory / "decoder.onnx",
+    )  # fmt: skip
+    translator.tokenizer.save(directory / "tokenizer.json")
+    names = ("pad_id", "bos_id", "eos_id", "unk_id", "vocab_size")
+    content = {name: getattr(translator.tokenizer, name) for name in names}
+    content |= {"format": "minitf-onnx", "max_length": length}
+    (directory / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def check(translator: Translator, directory: Path) -> Check:
+    """Compare logits in onnxruntime, on other sizes than those the graph was made with."""
+    onnxruntime = need("onnxruntime", ENGINE)
+    src, tgt = probe(translator, seed=1)
+    src, tgt = src[1:, :11], tgt[1:, :5]
+    encoder, decoder = (
+        onnxruntime.InferenceSession(
+            str(directory / f"{side}.onnx"), providers=["CPUExecutionProvider"]
+        )
+        for side in ("encoder", "decoder")
+    )
+    memory = encoder.run(None, {"src": src.numpy()})[0]
+    inputs = {"tgt": tgt.numpy(), "memory": memory, "src": src.numpy()}
+    found = torch.from_numpy(decoder.run(None, inputs)[0])
+    device = translator.device
+    with torch.inference_mode():
+        expected = translator.model(src.to(device), tgt.to(device)).cpu()
+    return compare_logits(expected, found)
+
+
+def _traceable(translator: Translator) -> Any:
+    """A copy on the CPU whose attention is plain mathematics."""
+    model = translator.model
+    kind = type(model.decoder.layers[0].self_attn)
+    if not kind.__module__.startswith(("minitf.attention", "torch.nn")):
+        return copy.deepcopy(model).cpu().eval()  # the user's own mathematics
+    attention = {**translator.config.attention, "_target_": "custom", "kernel": "math"}
+    plain = build_model(
+        translator.config.model, attention, model.vocab_size, translator.tokenizer.pad_id
+    )
+    plain.load_state_dict(model.state_dict())
+    return plain.cpu().eval()
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    shapes: dict[str, Any],
+    inputs: list[str],
+    outputs: list[str],
+    file: Path,
+) -> None:
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter tells what it optimises, and what it does not
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module.eval(),
+                example,
+                str(file),
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=inputs,
+                output_names=outputs,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        logging.disable(disabled)

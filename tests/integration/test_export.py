@@ -1,0 +1,38 @@
+"""`minitf export` as a user runs it."""
+
+import pytest
+
+import minitf
+from minitf.commands import main
+
+
+def test_an_export_is_written_checked_and_used(tiny_run, tmp_path, capsys):
+    output = tmp_path / "deep" / "model"
+    assert main(["export", str(tiny_run), "--to", "safetensors", "--output", str(output)]) == 0
+    told = capsys.readouterr().out
+    assert f"wrote {output} from {tiny_run / 'checkpoints' / 'best.ckpt'}" in told
+    assert "checked: largest difference of a logit 0.0e+00" in told
+    assert sorted(path.name for path in output.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json"
+    ]  # fmt: skip
+    text = "A small dog sleeps."
+    assert main(["translate", str(output), "--text", text, "--quiet", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.strip("\n") == minitf.load(tiny_run).translate([text])[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--to", "safetensors", "--output", "x"], "nowhere does not exist"),
+        (["RUN", "--to", "gguf", "--output", "x"], "--to takes safetensors, transformers"),
+        (["RUN", "--output", "x"], "the following arguments are required: --to"),
+        (["RUN", "--to", "safetensors", "--output", "RUN"], "is there already"),
+    ],
+)
+def test_what_is_wrong_takes_one_line(tiny_run, capsys, arguments, message):
+    arguments = [str(tiny_run) if a == "RUN" else a for a in arguments]
+    assert main(["export", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""

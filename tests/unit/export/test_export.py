@@ -1,0 +1,112 @@
+"""An export appears whole or not at all, with a card that tells where it came from."""
+
+import json
+import types
+
+import pytest
+from omegaconf import OmegaConf
+
+import minitf
+from minitf.config.compose import compose_config, plain
+from minitf.config.errors import UserError
+from minitf.export import export
+from minitf.export.command import overrides, training_command
+from minitf.export.model_card import model_card
+from minitf.export.parts import Check
+
+RESULTS = {
+    "test": {
+        "sentences": 1000, "loss": 1.2345, "perplexity": 3.44, "bleu": 41.02, "chrf": 60.5,
+        "exact_match": 12.5, "signatures": {"bleu": "nrefs:1|tok:13a"},
+    },
+    "updates": 8000, "train_seconds": 321.0, "device": "CPU",
+}  # fmt: skip
+
+
+def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    card = model_card(load_with("post_two_way"), "safetensors", "my-model", tmp_path)
+    assert card.startswith("---\nlibrary_name: minitf\n")
+    for part in (
+        "# my-model", "data=reverse", "norm=post", "tied_embeddings=two_way", "betas=[0.9, 0.98]",
+        "| test | 1,000 | 1.2345 | 3.44 | 41.02 | 60.50 | 12.5 % |", "`nrefs:1|tok:13a`",
+        "updates=8000, train_seconds=321.0, device=CPU", "## Licence", "terms of the data",
+        "python train.py data=reverse",
+    ):  # fmt: skip
+        assert part in card
+    assert "Not measured" in model_card(load_with("post_two_way"), "onnx", "x", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["data=scenes", "data.seed=5"],
+        ["attention=torch", "model=tiny", "optimizer=adam", "schedule=cosine", "seed=7"],
+        ["attention.kernel=math", "tokenizer=char", "optimizer.betas=[0.9,0.99]"],
+        [
+            "+trainer.detect_anomaly=true",
+            "trainer.accumulate_grad_batches=4",
+            "data=text_files",
+            "data.root='/a b/$x, [c]'",
+        ],
+        ["callbacks=ema", "batching.tokens=null", "batching.sentences=16"],
+        ["data=table", "data.root=.", "data.train=a.csv", "data.val=b", "+data.tests={x: 'y,z'}"],
+    ],
+)
+def test_the_command_leads_to_the_same_configuration(given):
+    config = compose_config([*given, "run_dir=x"])
+    typed = OmegaConf.to_object(config)
+    again = compose_config([*overrides(typed), "run_dir=x"])
+    expected, found = plain(config), plain(again)
+    expected.pop("logger")
+    found.pop("logger")
+    assert found == expected
+
+
+def test_the_command_does_not_tell_where_the_data_lie():
+    config = compose_config(["data=text_files", "data.root=/home/me/secret", "run_dir=x"])
+    command = training_command(OmegaConf.to_object(config))
+    assert "secret" not in command
+    assert "data.root=DIR" in command
+
+
+def test_a_directory_that_is_taken_is_refused(load_with, tmp_path):
+    (tmp_path / "out").mkdir()
+    export(load_with("pre_untied"), "safetensors", tmp_path / "out")  # an empty one will do
+    before = (tmp_path / "out" / "config.json").read_bytes()
+    with pytest.raises(UserError, match="is there already"):
+        export(load_with("no_bias"), "safetensors", tmp_path / "out")
+    assert (tmp_path / "out" / "config.json").read_bytes() == before
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is there already"):
+        export(load_with("no_bias"), "safetensors", tmp_path / "file")
+
+
+def test_a_failure_leaves_nothing_behind(load_with, tmp_path, monkeypatch):
+    def fail(translator, directory):
+        (directory / "half").write_text("x")
+        raise OSError(28, "No space left on device", "half")
+
+    broken = types.SimpleNamespace(write=fail, check=lambda *_: Check(True, ""))
+    monkeypatch.setattr("importlib.import_module", lambda name: broken)
+    with pytest.raises(OSError, match="No space"):
+        export(load_with("pre_untied"), "safetensors", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_not_installed_is_named(load_with, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ctranslate2", None)
+    with pytest.raises(UserError, match=r"pip install 'minitf\[export\]'"):
+        export(load_with("pre_untied"), "ctranslate2", tmp_path / "out")
+
+
+def test_an_unknown_format_is_answered(load_with, tmp_path):
+    with pytest.raises(UserError, match="--to takes safetensors, transformers, ctranslate2, onnx"):
+        export(load_with("pre_untied"), "gguf", tmp_path / "out")
+
+
+def test_the_weights_file_is_named(run_of, tmp_path):
+    translator = minitf.load(run_of("pre_untied"), device="cpu", checkpoint="average:last:2")
+    card = model_card(translator, "safetensors", "x", tmp_path)
+    assert "average:last:2 (epoch-0000.ckpt, epoch-0001.ckpt)" in card
