@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from minitf.config.errors import UserError
 from minitf.config.schema import DecodingConfig, DecodingMethod
-from minitf.decoding.generate import check_options
+from minitf.decoding.options import check_options
 
 _MEANS_BEAM = ("beam_size", "early_stopping")
 _MEANS_SAMPLE = ("temperature", "top_k", "top_p", "seed")

@@ -45,7 +45,7 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_pa
         ["attention=torch", "model=tiny", "optimizer=adam", "schedule=cosine", "seed=7"],
         ["attention.kernel=math", "tokenizer=char", "optimizer.betas=[0.9,0.99]"],
         [
-            "+trainer.detect_anomaly=true",
+            "+trainer.barebones=false",
             "trainer.accumulate_grad_batches=4",
             "data=text_files",
             "data.root='/a b/$x, [c]'",
