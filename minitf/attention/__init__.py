@@ -1,4 +1,93 @@
-"""Multi-head attention: an exact, complete and faster drop-in for torch.nn.MultiheadAttention."""
+"""Multi-head attention: an exact, complete and faster drop-in for torch.nn.MultiheadAttention.
+
+Read in this order, it is also a lesson. The formulas are those of Vaswani et al. 2017, "Attention
+is all you need", section 3.2; each stands beside the line that computes it.
+
+**What attention is.** A sentence is a row of vectors, one per token. Attention lets each token
+gather from the others what it needs. Every token sends out a *query* (what am I looking for?), and
+shows a *key* (what can be found here?) and a *value* (what is handed over). A query is compared
+with every key; the better the match, the more of that key's value flows in.
+
+**1. Projection** (`functional.project_inputs`). Queries, keys and values are three linear views of
+the inputs::
+
+    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v       F.linear(query, weight, bias)
+
+In self-attention X and Y are the same sentence, and one product with the stacked matrix gives all
+three; in cross-attention X is the translation so far, Y the source sentence.
+
+**2. Heads** (`functional.split_heads`). One comparison per token would have to blend everything
+that matters, grammar and meaning and position, into one number. So E features are cut into H
+slices of D = E / H, and each slice is a listener of its own: one may follow the verb to its
+subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h sees
+q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise: it costs nothing, for it is a view::
+
+    (B, T, E) -> (B, T, H, D) -> (B, H, T, D)                      x.view(B, T, H, D).transpose(1, 2)
+
+**3. Attention per head** (`kernels.math`). Scores are dot products of queries and keys. A dot
+product of D numbers of size one has size √D, so it is divided by that; without it the softmax
+would saturate, and learn slowly. Softmax makes each row a set of weights that sum to one, and the
+result is the weighted sum of values::
+
+    S = q_h k_hᵀ / √D                             torch.bmm(q * math.sqrt(1 / D), k.transpose(1, 2))
+    P = softmax(S), row by row                    F.softmax(scores, dim=-1)
+    C_h = P v_h                                   torch.bmm(weights, v)
+
+**4. Masking** (`masks`). Some keys must not be seen: padding, which only fills up a batch, and in
+training a decoder's future, which it is to predict. A mask M adds -inf to their scores; as
+exp(-inf) = 0, they get no weight, and the rest still sums to one::
+
+    S = q_h k_hᵀ / √D + M                         torch.baddbmm(mask, q, k.transpose(1, 2))
+
+A query whose every key is masked has nothing to sum: its output, and all its gradients, are zero.
+
+**5. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
+found::
+
+    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o                     self.out_proj(merge_heads(context))
+
+**By hand.** Two tokens, one head, D = 1, and projections that change nothing. The first token is
+0, so it matches both keys alike and takes the mean of the values 0 and log 3; the second has
+scores 0 and (log 3)² against them, and the causal mask hides the second token from the first:
+
+    >>> import math, torch
+    >>> attention = MultiHeadAttention(embed_dim=1, num_heads=1, batch_first=True)
+    >>> with torch.no_grad():
+    ...     _ = attention.in_proj_weight.fill_(1.0)
+    ...     _ = attention.out_proj.weight.fill_(1.0)
+    >>> x = torch.tensor([[[0.0], [math.log(3.0)]]])  # (B, T, E) = (1, 2, 1)
+    >>> output, weights = attention(x, x, x)
+    >>> weights[0, 0].tolist()
+    [0.5, 0.5]
+    >>> bool(torch.isclose(output[0, 0, 0], torch.tensor(math.log(3.0) / 2)))
+    True
+    >>> _, weights = attention(x, x, x, is_causal=True)
+    >>> weights[0, 0].tolist()
+    [1.0, 0.0]
+
+With two features, one per head, the two listeners disagree, each sure of its own match:
+
+    >>> heads = MultiHeadAttention(embed_dim=2, num_heads=2, batch_first=True)
+    >>> with torch.no_grad():
+    ...     _ = heads.in_proj_weight.copy_(torch.eye(2).repeat(3, 1))
+    >>> query = torch.tensor([[[50.0, 50.0]]])
+    >>> key = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> heads(query, key, key, average_attn_weights=False)[1][0, :, 0].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+
+**Kernels.** `kernel="math"` computes the lines above; `fused` hands step 3 to torch's
+`scaled_dot_product_attention`, which never stores P; `auto`, the default, takes `math` where the
+weights are wanted and `fused` where not. These equal torch's module to the last bit, in outputs,
+weights, every gradient, strides and random state, except for: queries that see no key (above);
+torch's inference kernel, which it takes in evaluation mode without gradients for self-attention
+with batch_first (`torch.backends.mha.set_fastpath_enabled(False)` switches it off, and the bits
+agree); and learned or zero extra keys under a causal hint without weights, which torch hides from
+most queries although the mask does not. `fast` computes in the order that is quickest and agrees
+within rounding; `flex` is torch's FlexAttention.
+
+**Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
+costs one projection instead of n.
+"""
 
 from minitf.attention.cache import KeyValueCache
 from minitf.attention.errors import AttentionError

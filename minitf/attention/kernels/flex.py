@@ -1,13 +1,17 @@
-"""`flex`: torch's FlexAttention, a kernel compiled for the mask at hand."""
+"""`flex`: torch's FlexAttention, a kernel that torch.compile writes for the mask at hand."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.attention.flex_attention import flex_attention as torch_flex_attention
+from torch.nn.attention import flex_attention as torch_flex
 
 from minitf.attention.errors import AttentionError
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def flex_attention(
@@ -22,30 +26,72 @@ def flex_attention(
 ) -> tuple[Float[Tensor, "B H T D"], None]:
     """Compute softmax(q kᵀ / √D + mask) v with FlexAttention (Dong et al. 2024).
 
+    Causal attention skips the blocks that lie wholly above the diagonal. The first call of a kind
+    compiles, which takes seconds.
+
     Raises:
-        AttentionError: weights or dropout are wanted, or gradients on a device without them.
+        AttentionError: weights or dropout are wanted, or what the device cannot do: gradients
+            elsewhere than on CUDA, float64, heads narrower than 16 on CUDA, or gradients of a mask.
     """
+    _refuse(q, k, v, mask, dropout, need_weights)
+    score_mod = block_mask = None
+    if is_causal:
+        block_mask = _causal_blocks(q.shape[2], k.shape[2], q.device)
+    elif mask is not None:
+        score_mod = _add(mask.expand(q.shape[0], q.shape[1], q.shape[2], -1))
+    context = _kernel()(q, k, v, score_mod=score_mod, block_mask=block_mask)
+    return context, None
+
+
+def _refuse(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, need_weights: bool
+) -> None:
+    device = q.device.type
     needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if need_weights:
         raise AttentionError("kernel='flex' computes no attention weights: pass need_weights=False")
     if dropout > 0.0:
         raise AttentionError(f"kernel='flex' has no attention dropout, got dropout={dropout}")
-    if needs_grad and q.device.type != "cuda":
+    if needs_grad and device != "cuda":
         raise AttentionError(
-            f"kernel='flex' has gradients on cuda alone, got {q.device.type}: "
-            "use kernel='fused' or 'fast'"
+            f"kernel='flex' has gradients on cuda alone, got {device}: use 'fused' or 'fast'"
         )
-    T, S = q.shape[2], k.shape[2]
-    score_mod: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
-    if is_causal:
+    if q.dtype not in DTYPES:
+        raise AttentionError(f"kernel='flex' takes float32, bfloat16 and float16, got {q.dtype}")
+    if device == "cuda" and q.shape[-1] < 16:
+        raise AttentionError(f"kernel='flex' needs a head_dim of at least 16, got {q.shape[-1]}")
+    if mask is not None and mask.requires_grad:
+        raise AttentionError("kernel='flex' gives a mask no gradient: use 'math' or 'fused'")
 
-        def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return torch.where(j <= i, score, -float("inf"))
 
-    elif mask is not None:
-        full = mask.expand(q.shape[0], q.shape[1], T, S)
+@functools.cache
+def _compiled() -> Any:
+    return torch.compile(torch_flex.flex_attention)
 
-        def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return score + full[b, h, i, j]
 
-    return torch_flex_attention(q, k, v, score_mod=score_mod), None
+def _kernel() -> Any:
+    """FlexAttention, compiled by itself unless the caller is being compiled as a whole."""
+    return torch_flex.flex_attention if torch.compiler.is_compiling() else _compiled()
+
+
+def _causal_blocks(T: int, S: int, device: torch.device) -> Any:
+    if torch.compiler.is_compiling():
+        return torch_flex.create_block_mask(_sees, None, None, T, S, device=device)
+    return _cached_causal_blocks(T, S, device)
+
+
+@functools.lru_cache(maxsize=32)
+def _cached_causal_blocks(T: int, S: int, device: torch.device) -> Any:
+    with torch.inference_mode(False):
+        return torch_flex.create_block_mask(_sees, None, None, T, S, device=device)
+
+
+def _sees(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    return j <= i
+
+
+def _add(mask: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
+    def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score + mask[b, h, i, j]
+
+    return score_mod

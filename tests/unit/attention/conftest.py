@@ -164,7 +164,8 @@ def run(
             is_causal="causal_hint" in case.mask,
             **masks,
         )
-    left["random state"] = torch.get_rng_state()
+    on_gpu = device == "cuda"
+    left["random state"] = torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state()
     left |= {"output": output, "output strides": output.stride()}
     loss = (output * torch.linspace(-1, 1, output.numel(), device=device).view_as(output)).sum()
     if weights is not None:

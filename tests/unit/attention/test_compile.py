@@ -1,0 +1,121 @@
+"""torch.compile without graph breaks, torch.export with dynamic sizes; without the shape checks."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from minitf.attention import KeyValueCache, MultiHeadAttention
+
+B, T, E, H = 3, 7, 24, 4
+inside = os.environ.get("MINITF_TYPECHECK") == "0"
+only_inside = pytest.mark.skipif(not inside, reason="runs in the process that test_all starts")
+PADDING = torch.arange(T) >= torch.tensor([[T], [4], [0]])
+CAUSAL = torch.ones(T, T, dtype=torch.bool).triu(1)
+MASKS = {
+    "none": {},
+    "padding": {"key_padding_mask": PADDING},
+    "causal": {"is_causal": True},
+    "hint": {"attn_mask": CAUSAL, "is_causal": True},
+    "both": {"attn_mask": CAUSAL, "key_padding_mask": PADDING},
+}
+PATHS = [("math", True), ("fused", False), ("fast", True), ("fast", False), ("auto", False)]
+QUICK = [("math", True, "both"), ("fused", False, "hint"), ("fast", False, "padding")]
+
+EXPORTS = [
+    pytest.param(*choice, marks=[] if choice == ("auto", False, True) else pytest.mark.slow)
+    for choice in itertools.product(("auto", "fast"), (True, False), (True, False))
+]
+
+
+@pytest.mark.skipif(inside, reason="this is the process")
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_all(which):
+    """Start this file where shapes are not checked: torch.compile cannot trace the check."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", which]
+    done = subprocess.run(
+        [*command, __file__],
+        env=os.environ | {"MINITF_TYPECHECK": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+@only_inside
+@pytest.mark.parametrize(
+    ("kernel", "need_weights", "masks"),
+    [
+        pytest.param(*path, masks, marks=[] if (*path, masks) in QUICK else pytest.mark.slow)
+        for path in PATHS
+        for masks in MASKS
+    ],
+)
+def test_one_graph(kernel, need_weights, masks):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    attention = MultiHeadAttention(E, H, batch_first=True, kernel=kernel, rotary_base=1e4)
+    compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
+    x = torch.randn(B, T, E, requires_grad=True)
+    results = []
+    for module in (attention, compiled):
+        output, weights = module(x, x, x, need_weights=need_weights, **MASKS[masks])
+        loss = output.square().sum() + (0 if weights is None else weights.square().sum())
+        results.append([output, *torch.autograd.grad(loss, [x, *attention.parameters()])])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@only_inside
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["math", "fused", "fast"])
+def test_dropout_in_one_graph(kernel):
+    torch._dynamo.reset()
+    attention = MultiHeadAttention(E, H, dropout=0.5, kernel=kernel)
+    compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
+    x = torch.randn(T, B, E)
+    output, _ = compiled(x, x, x, need_weights=False)
+    output.sum().backward()
+    assert not torch.allclose(output, compiled(x, x, x, need_weights=False)[0])
+
+
+@only_inside
+def test_cached_step_in_one_graph():
+    torch._dynamo.reset()
+    attention = MultiHeadAttention(E, H, batch_first=True).eval()
+    memory, step = torch.randn(B, T, E), torch.randn(B, 1, E)
+    with torch.no_grad():
+        cache = KeyValueCache(static=True)
+        expected, _ = attention(step, memory, memory, need_weights=False, cache=cache)
+        compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
+        output, _ = compiled(step, None, None, need_weights=False, cache=cache)
+    torch.testing.assert_close(output, expected)
+
+
+@only_inside
+@pytest.mark.parametrize(("kernel", "need_weights", "masked"), EXPORTS)
+def test_export(kernel, need_weights, masked):
+    class Self(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = MultiHeadAttention(E, H, batch_first=True, kernel=kernel)
+
+        def forward(self, x, padding):
+            return self.attention(
+                x, x, x, key_padding_mask=padding if masked else None, need_weights=need_weights
+            )[0]
+
+    torch.manual_seed(0)
+    model = Self().eval()
+    sizes = {0: torch.export.Dim("B", min=2, max=64), 1: torch.export.Dim("T", min=2, max=128)}
+    exported = torch.export.export(
+        model, (torch.randn(B, T, E), PADDING), dynamic_shapes={"x": sizes, "padding": sizes}
+    )
+    x, padding = torch.randn(5, 11, E), torch.arange(11) >= torch.tensor([[1], [11], [3], [7], [0]])
+    torch.testing.assert_close(exported.module()(x, padding), model(x, padding))
