@@ -9,7 +9,7 @@ from minitf.data.scenes.activities import PLAIN
 from minitf.data.scenes.chance import Again, Draft
 from minitf.data.scenes.entries import Frame, Noun, Preposition
 from minitf.data.scenes.lexicon import BARE, CITIES, POSSESSIVE, SHE, THE, nouns_with
-from minitf.data.scenes.nominals import Role, at_place, noun_phrase, person, subject
+from minitf.data.scenes.nominals import Role, at_place, means_anybody, noun_phrase, person, subject
 from minitf.data.scenes.phrases import (
     Adjunct,
     Clause,
@@ -106,7 +106,7 @@ def _set_objects(draft: Draft, c: Clause, frame: Frame) -> None:
 def _accusative(draft: Draft, c: Clause, frame: Frame) -> Nominal:
     role = _role_of_object(c, frame)
     noun = draft.noun(frame.accusatives)
-    if "person" in noun.tags and len(frame.accusatives) > _MANY:
+    if "person" in noun.tags and means_anybody(frame.accusatives):
         draft.used.discard(noun)
         drawn = person(draft, _people_of(frame), c.subject, role)
     else:
@@ -124,10 +124,6 @@ def _is_anothers(phrase: NounPhrase, of: Nominal) -> bool:
     possessive = phrase.determiner in POSSESSIVE.values()
     own = forms is not None and phrase.determiner.english == forms.english_possessive
     return phrase.owner is not None or (possessive and not own)
-
-
-_MANY = 30
-"""A frame with more nouns than this, and persons among them, is used with any person."""
 
 
 def _role_of_object(c: Clause, frame: Frame) -> Role:

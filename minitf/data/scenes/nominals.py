@@ -184,14 +184,20 @@ def subject(draft: Draft, nouns: Sequence[Noun], anybody: bool, third_person: bo
     return noun_phrase(draft, draft.noun(nouns), role)
 
 
-def person(draft: Draft, nouns: Sequence[Noun], of: Nominal, role: Role) -> Nominal:
+def person(draft: Draft, nouns: tuple[Noun, ...], of: Nominal, role: Role) -> Nominal:
     """Draws a person or animal as an object, other than the clause's subject `of`."""
-    anybody = len(nouns) > 30 and "person" in nouns[0].tags
+    anybody = means_anybody(nouns)
     if anybody and draft.chance(0.16):
         return Pronoun(_other_pronoun(draft, of))
     if anybody and draft.chance(0.22):
         return Name(draft.name(PEOPLE))
     return noun_phrase(draft, draft.noun(nouns), role, reference(of))
+
+
+@cache
+def means_anybody(nouns: tuple[Noun, ...]) -> bool:
+    """Whether these are all sorts of people, so that it may be a name or a pronoun as well."""
+    return sum("person" in noun.tags for noun in nouns) > 30
 
 
 def _other_pronoun(draft: Draft, subject: Nominal) -> PronounForms:
