@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from minitf.commands.arguments import Parser
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from minitf.equivalence.settings import VerifySettings
 
 _EPILOG = """\
@@ -56,13 +58,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
-    from rich.console import Console
-
     from minitf.equivalence.certify import command_line, verify
     from minitf.equivalence.console import print_level, print_verdict
     from minitf.equivalence.output import log_to_wandb, write_report
 
-    console = Console(soft_wrap=True)
+    console = _console()
     if f"seed={settings.seed}" not in overrides:
         overrides.append(f"seed={settings.seed}")
     command = command_line(overrides)
@@ -79,16 +79,21 @@ def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
     return report.exit_code
 
 
+def _console() -> "Console":
+    from rich.console import Console
+
+    # A pipe or a log has no width of its own; the tables need this much.
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+
+
 def _new_directory() -> str:
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return os.path.join("outputs", "verify", stamp)
 
 
 def _self_test(settings: "VerifySettings") -> int:
-    from rich.console import Console
+    from minitf.equivalence.self_test import conclude, print_result, run_self_test
 
-    from minitf.equivalence.self_test import print_self_test, run_self_test
-
-    console = Console(soft_wrap=True)
-    results = run_self_test(settings)
-    return print_self_test(console, results)
+    console = _console()
+    results = run_self_test(settings, lambda result: print_result(console, result))
+    return conclude(console, results)

@@ -17,6 +17,10 @@ Results = dict[str, Tensor]
 """Named tensors: output, weights, and grad.NAME of each input and parameter."""
 
 
+class InputChangedError(Exception):
+    """A module wrote to what it was given."""
+
+
 @dataclass(frozen=True)
 class Call:
     """The inputs of one case, in the case's batch order, layout and data type."""
@@ -160,10 +164,15 @@ def run_module(module: nn.Module, call: Call, seed: int) -> tuple[Results, Tenso
 
     Returns:
         The results, and the random state afterwards.
+
+    Raises:
+        InputChangedError: the module wrote to an input or a mask, which is as before again.
     """
     case = call.case
     query, key, value = call.inputs()
     module.zero_grad(set_to_none=True)
+    given = [x for x in (query, key, value, *call.masks.values()) if isinstance(x, Tensor)]
+    copies = [x.detach().clone() for x in given]
     torch.manual_seed(seed)
     with warnings.catch_warnings(), torch.set_grad_enabled(case.mode != "inference"):
         warnings.simplefilter("ignore")  # torch warns of mixed mask kinds, which are allowed
@@ -182,6 +191,11 @@ def run_module(module: nn.Module, call: Call, seed: int) -> tuple[Results, Tenso
         if case.mode != "inference":
             _backward(call, output, weights)
             results |= _gradients(query, key, value, dict(module.named_parameters()))
+    for x, copy in zip(given, copies, strict=True):
+        if not torch.equal(x.detach(), copy):
+            with torch.no_grad():
+                x.copy_(copy)  # whoever is called next must see what was meant
+            raise InputChangedError("an input or a mask was changed in place")
     return results, state
 
 

@@ -34,9 +34,9 @@ def print_level(console: Console, report: LevelReport) -> None:
 
 
 def _table(table: Table) -> RichTable:
-    shown = RichTable(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
+    shown = RichTable(box=None, header_style="dim", pad_edge=False, padding=(0, 1))
     for number, column in enumerate(table.columns):
-        shown.add_column(column, justify="left" if number == 0 else "right")
+        shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
     for row in table.rows:
         shown.add_row(*(escape(text(cell)) for cell in row))
     return shown

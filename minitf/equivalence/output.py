@@ -72,15 +72,16 @@ def log_to_wandb(report: Report, figures: dict[str, "Figure"], directory: Path) 
     for level in report.levels:
         for table in level.tables:
             rows = [[str(cell) for cell in row] for row in table.rows]
-            logged[f"{level.title}/{table.title}"] = wandb.Table(columns=table.columns, data=rows)
+            columns: list[str | int] = [*table.columns]
+            logged[f"{level.title}/{table.title}"] = wandb.Table(columns=columns, data=rows)
         if level.title in figures:
             logged[f"{level.title}/lockstep"] = wandb.Image(figures[level.title])
+    logged["report"] = wandb.Html((directory / "report.html").read_text(encoding="utf-8"))
     run.log(logged)
     run.summary.update(
         {"verdict": report.verdict, "statement": report.statement}
         | {f"verdict/{level.title}": level.verdict.value for level in report.levels}
     )
-    run.save(str(directory / "report.html"), base_path=str(directory), policy="now")
     found: str = run.dir
     run.finish()
     return str(Path(found).parent) if mode == "offline" else None

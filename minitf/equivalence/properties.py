@@ -233,7 +233,7 @@ def weights_do_not_change_output(subject: Subject) -> None:
 def inputs_stay(subject: Subject) -> None:
     """Inputs and masks are not written to."""
     module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
-    mask = torch.zeros(TARGET, SOURCE, dtype=torch.float64, device=subject.device)
+    mask = subject.tensor(TARGET, SOURCE)
     tensors = (*inputs, padding, mask)
     copies = [x.clone() for x in tensors]
     module(*inputs, key_padding_mask=padding, attn_mask=mask)

@@ -1,5 +1,6 @@
 """From each level's results to its part of the report."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,31 +20,40 @@ KNOWN_DIFFERENCE = "fully masked queries"
 """How notes of the one documented difference begin."""
 
 _GROUPS = {
-    "outputs": lambda name: name in ("output", "call", "dropout"),
-    "weights": lambda name: name == "weights",
-    "input gradients": lambda name: name in ("grad.query", "grad.key", "grad.value"),
-    "parameter gradients": lambda name: name.startswith("grad."),
+    "output": "outputs",
+    "weights": "weights",
+    "grad.query": "input gradients",
+    "grad.key": "input gradients",
+    "grad.value": "input gradients",
+    "call": "outputs",
+    "dropout": "outputs",
 }
-_COLUMNS = ["tensors", "bit-identical", "rounding", "different", "max ULP", "median ULP",
-            "error / allowed", "nearer to truth"]  # fmt: skip
+"""Kinds of tensors by name; all others are gradients of parameters."""
+_COLUMNS = ["tensors", "same bits", "rounding", "different", "max ULP", "median ULP",
+            "error/allowed", "nearer c:r"]  # fmt: skip
 _SHOWN_FINDINGS = 8
 
 
 def tensor_row(tensors: Sequence[TensorVerdict]) -> list[Cell]:
-    """Counts and distances of several tensors, as the columns above."""
+    """Counts and distances of several tensors, as the columns above.
+
+    The last: in how many of them the candidate, and in how many the reference, is nearer to the
+    truth.
+    """
     verdicts = Counter(t.verdict for t in tensors)
     ratios = [t.candidate_error / t.allowed for t in tensors if t.allowed > 0]
     nearer = Counter(t.nearer for t in tensors)
-    medians = sorted(t.median_ulp for t in tensors)
+    comparable = [t for t in tensors if not math.isnan(t.max_ulp)]
+    medians = sorted(t.median_ulp for t in comparable)
     return [
         len(tensors),
         verdicts[Verdict.bit_identical],
         verdicts[Verdict.within_rounding],
         verdicts[Verdict.different],
-        max(t.max_ulp for t in tensors),
-        medians[len(medians) // 2],
+        max((t.max_ulp for t in comparable), default=0.0),
+        medians[len(medians) // 2] if medians else 0.0,
         max(ratios, default=0.0),
-        f"candidate {nearer['candidate']}, reference {nearer['reference']}",
+        f"{nearer['candidate']}:{nearer['reference']}",
     ]
 
 
@@ -51,18 +61,17 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
     """The case matrix in one data type."""
     counts = Counter(result.verdict for result in results)
     verdict = worst([result.verdict for result in results])
-    rows, rest = [], [tensor for result in results for tensor in result.tensors]
-    for group, belongs in _GROUPS.items():
-        chosen = [t for t in rest if belongs(t.name)]
-        rest = [t for t in rest if not belongs(t.name)]
-        if chosen:
-            rows.append([group, *tensor_row(chosen)])
+    groups: dict[str, list[TensorVerdict]] = {}
+    for tensor in (tensor for result in results for tensor in result.tensors):
+        groups.setdefault(_GROUPS.get(tensor.name, "parameter gradients"), []).append(tensor)
+    rows: list[list[Cell]] = [[name, *tensor_row(tensors)] for name, tensors in groups.items()]
     failing = [result for result in results if result.finding]
-    findings = [f"{len(failing)} of {len(results)} cases differ{common_cause(results)}"]
+    findings = [f"{len(failing)} of {_cases(len(results))} differ{common_cause(results)}"]
     findings += [f"{r.case.label} · {r.finding}" for r in failing[:_SHOWN_FINDINGS]]
     notes = Counter(note for result in results for note in result.notes)
     notes.update(fault for r in results for fault in {t.reference_fault for t in r.tensors} - {""})
-    shown_notes = [f"{note} ({count} cases)" for note, count in notes.most_common()]
+    shown_notes = [f"{note} ({_cases(count)})" for note, count in notes.most_common()]
+    shown_notes += _where_bits_differ(results)
     return LevelReport(
         level="op",
         title=f"Op, {dtype_name(dtype)}",
@@ -83,12 +92,35 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
     )
 
 
+def _cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"
+
+
+def _where_bits_differ(results: Sequence[CaseResult]) -> list[str]:
+    """Where a correct candidate is not bit-identical, in words."""
+    other = [r for r in results if r.verdict is Verdict.within_rounding]
+    kinds: Counter[str] = Counter()
+    for result in other:
+        if any(note.startswith(KNOWN_DIFFERENCE) for note in result.notes):
+            kinds["with fully masked queries"] += 1
+        elif any(tensor.reference_fault for tensor in result.tensors):
+            kinds["where the reference departs from the formula"] += 1
+        elif result.case.mode == "inference":
+            kinds["in inference, where torch has another kernel"] += 1
+        else:
+            label = next((k for k in kinds if k.startswith("elsewhere")), None)
+            kinds[label or f"elsewhere, as {result.case.label}"] += 1
+    if not other:
+        return []
+    return ["other bits: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())]
+
+
 def _case_row(result: CaseResult) -> list[Cell]:
     ratios = [t.candidate_error / t.allowed for t in result.tensors if t.allowed > 0]
     return [
         result.case.label,
         result.verdict.value,
-        max(t.max_ulp for t in result.tensors),
+        max((t.max_ulp for t in result.tensors if not math.isnan(t.max_ulp)), default=0.0),
         max(ratios, default=0.0),
         result.finding,
         "; ".join(result.notes),

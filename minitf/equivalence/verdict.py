@@ -25,7 +25,7 @@ from minitf.equivalence.ulp import same_bits, ulp_distance, ulp_size
 FACTOR = 3.0
 """How many times the reference's own error a candidate may have, beside the rounding of one ULP."""
 
-CREDIT = 50.0
+CREDIT = 10.0
 """Beyond this many times `rounding`, an error is no rounding: the reference itself is wrong."""
 
 RULE = (
@@ -79,7 +79,7 @@ class TensorVerdict:
     name: str
     verdict: Verdict
     max_ulp: float
-    """Largest distance to the reference's tensor, in ULP, where both are finite."""
+    """Largest distance to the reference's tensor in ULP; NaN: not comparable."""
     median_ulp: float
     candidate_error: float
     reference_error: float
@@ -106,6 +106,7 @@ def judge(
     truth: Tensor,
     rounded: Sequence[Tensor],
     reference_truth: Tensor | None = None,
+    comparable: bool = True,
 ) -> TensorVerdict:
     """Judge one tensor by the rule above.
 
@@ -116,6 +117,8 @@ def judge(
         truth: the same from the oracle, in float64.
         rounded: the oracle's results under random rounding, each in float64.
         reference_truth: the truth of the reference, where dropout drew otherwise for it.
+        comparable: False where the two follow different conventions, so that their distance in ULP
+            says nothing; each is then measured against its own truth alone.
     """
     if candidate.shape != reference.shape or candidate.dtype != reference.dtype:
         received = f"{tuple(candidate.shape)} {candidate.dtype}"
@@ -157,12 +160,15 @@ def judge(
         reason = f"rms error {candidate_error.rms:.2g}, allowed {allowed_rms:.2g}"
     else:
         verdict = Verdict.within_rounding
-    distance = ulp_distance(candidate, reference)[candidate.isfinite() & reference.isfinite()]
+    distance = torch.full((1,), torch.nan)
+    finite = candidate.isfinite() & reference.isfinite()
+    if comparable and not fault and bool(finite.any()):
+        distance = ulp_distance(candidate, reference)[finite]
     return TensorVerdict(
         name=name,
         verdict=verdict,
-        max_ulp=float(distance.max()) if distance.numel() else 0.0,  # 0: nothing is finite
-        median_ulp=float(distance.median()) if distance.numel() else 0.0,
+        max_ulp=float(distance.max()),
+        median_ulp=float(distance.median()),
         candidate_error=candidate_error.largest,
         reference_error=reference_error.largest,
         rounding=largest,
