@@ -11,7 +11,7 @@ with every key; the better the match, the more of that key's value flows in.
 **1. Projection** (`functional.project_inputs`). Queries, keys and values are three linear views of
 the inputs::
 
-    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v       F.linear(query, weight, bias)
+    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v     F.linear(query, weight, bias)
 
 In self-attention X and Y are the same sentence, and one product with the stacked matrix gives all
 three; in cross-attention X is the translation so far, Y the source sentence.
@@ -22,7 +22,7 @@ slices of D = E / H, and each slice is a listener of its own: one may follow the
 subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h sees
 q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise: it costs nothing, for it is a view::
 
-    (B, T, E) -> (B, T, H, D) -> (B, H, T, D)                      x.view(B, T, H, D).transpose(1, 2)
+    (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(B, T, H, D).transpose(1, 2)
 
 **3. Attention per head** (`kernels.math`). Scores are dot products of queries and keys. A dot
 product of D numbers of size one has size √D, so it is divided by that; without it the softmax
@@ -44,7 +44,7 @@ A query whose every key is masked has nothing to sum: its output, and all its gr
 **5. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
 found::
 
-    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o                     self.out_proj(merge_heads(context))
+    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o    self.out_proj(merge_heads(context))
 
 **By hand.** Two tokens, one head, D = 1, and projections that change nothing. The first token is
 0, so it matches both keys alike and takes the mean of the values 0 and log 3; the second has
@@ -70,7 +70,7 @@ With two features, one per head, the two listeners disagree, each sure of its ow
     >>> heads = MultiHeadAttention(embed_dim=2, num_heads=2, batch_first=True)
     >>> with torch.no_grad():
     ...     _ = heads.in_proj_weight.copy_(torch.eye(2).repeat(3, 1))
-    >>> query = torch.tensor([[[50.0, 50.0]]])
+    >>> query = torch.tensor([[[200.0, 200.0]]])
     >>> key = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     >>> heads(query, key, key, average_attn_weights=False)[1][0, :, 0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
