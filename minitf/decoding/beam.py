@@ -17,6 +17,7 @@ from minitf.decoding.constraints import NEVER, Constraints
 from minitf.decoding.hypothesis import Hypothesis, make_hypotheses
 from minitf.decoding.leaving import finished_sentences, split
 from minitf.decoding.stepper import Stepper
+from minitf.decoding.top import best_continuations
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,13 @@ def _candidates(
     next_log_prob = stepper.next_log_prob(so_far)
     cut = constraints.cut_off(next_log_prob, step)
     constraints.apply(next_log_prob, so_far)
-    # 2K of each row first, since to add up and sort all K·V would mean to write them once more.
-    values, tokens = next_log_prob.topk(min(2 * K, next_log_prob.size(-1)), dim=-1)
-    log_prob = live.log_prob.unsqueeze(-1) + values
-    best = log_prob.flatten(1).topk(2 * K, dim=1)
-    parents = best.indices // values.size(-1)
+    log_prob, parents, token = best_continuations(next_log_prob, live.log_prob, 2 * K)
     candidates = replace(
         live.select(parents),
-        log_prob=best.values,
-        score=best.values / (step + 1) ** config.length_penalty,
+        log_prob=log_prob,
+        score=log_prob / (step + 1) ** config.length_penalty,
     )
-    candidates.tokens[..., step + 1] = tokens.flatten(1).gather(1, best.indices)
+    candidates.tokens[..., step + 1] = token
     if cut is not None:
         candidates = replace(candidates, cut=cut.gather(1, parents))
     return candidates, parents

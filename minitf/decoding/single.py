@@ -13,6 +13,7 @@ from minitf.decoding.constraints import Constraints
 from minitf.decoding.hypothesis import Hypothesis, make_hypotheses
 from minitf.decoding.leaving import finished_sentences, split
 from minitf.decoding.stepper import Stepper
+from minitf.decoding.top import argmax
 
 
 class Chooser(Protocol):
@@ -30,7 +31,7 @@ class Greedy:
 
     def __call__(self, log_prob: Tensor, step: int) -> Tensor:
         """See `Chooser`."""
-        return log_prob.argmax(-1)
+        return argmax(log_prob)
 
     def keep_sentences(self, kept: Tensor) -> None:
         """There is nothing to keep."""
