@@ -147,6 +147,8 @@ class BatchingConfig:
     max_length: int = 256
     """The longest source or target, in tokens, end-of-sentence counted."""
     long_pairs: LongPairs = LongPairs.error
+    limit_pairs: int | None = None
+    """Train on the first so many pairs only; null: on all."""
     num_workers: int = 0
     on_device: bool = True
     """Keep the encoded data on the training device, where its batches are gathered."""

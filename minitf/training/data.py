@@ -6,7 +6,14 @@ import torch
 from datasets import DatasetDict
 from lightning.pytorch import LightningDataModule
 
-from minitf.batching import BatchSampler, EncodedPairs, ResumableLoader, encode_pairs
+from minitf.batching import (
+    BatchSampler,
+    DropoutPairs,
+    EncodedPairs,
+    ResumableLoader,
+    encode_pairs,
+)
+from minitf.config import UserError
 from minitf.config.schema import BatchingConfig
 from minitf.tokenizer import TextTokenizer
 
@@ -21,33 +28,56 @@ class TranslationData(LightningDataModule):
         config: batch size, lengths, workers, and whether the data lives on the device.
         splits: `train` and `val` are read.
         tokenizer: the run's.
-        seed: of the order of batches.
+        seed: of the order of batches, and of BPE dropout.
+        bpe_dropout: probability of leaving out a merge, in training; above 0 the trainer must
+            build a loader for each epoch (`reload_dataloaders_every_n_epochs=1`).
     """
 
     def __init__(
-        self, config: BatchingConfig, splits: DatasetDict, tokenizer: TextTokenizer, seed: int
+        self,
+        config: BatchingConfig,
+        splits: DatasetDict,
+        tokenizer: TextTokenizer,
+        seed: int,
+        bpe_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self._config = config
         self._seed = seed
-        self._train = encode_pairs(splits["train"], tokenizer, config, split="train")
+        self._dropout: DropoutPairs | None = None
+        train = splits["train"]
+        if config.limit_pairs is not None:
+            if config.limit_pairs < 1:
+                raise UserError(
+                    f"batching.limit_pairs must be at least 1; got {config.limit_pairs}"
+                )
+            train = train.select(range(min(config.limit_pairs, len(train))))
+        if bpe_dropout:
+            self._dropout = DropoutPairs(
+                train, tokenizer, config, bpe_dropout, seed=seed, split="train"
+            )
+            self._train = self._dropout.without_dropout
+        else:
+            self._train = encode_pairs(train, tokenizer, config, split="train")
         self._val = encode_pairs(splits["val"], tokenizer, config, split="val")
         self._train_loader: ResumableLoader | None = None
         self._position: dict[str, int] | None = None
 
-    @property
-    def train_pairs(self) -> EncodedPairs:
-        """The encoded training split."""
-        return self._train
-
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; each data-parallel rank gets its own, equally many."""
-        pairs = self._on_device(self._train)
-        self._train_loader = self._loader(pairs, shuffle=True)
-        if self._position is not None:
-            self._train_loader.load_state_dict(self._position)
-            self._position = None
+        if self._train_loader is not None:
+            self._position = self._train_loader.state_dict()
+        position = self._position or {"epoch": 0, "n": 0}
+        self._train_loader = self._epoch_loader(position["epoch"])
+        if self._dropout is not None and position["n"] >= len(self._train_loader):
+            position = {"epoch": position["epoch"] + 1, "n": 0}
+            self._train_loader = self._epoch_loader(position["epoch"])
+        self._train_loader.load_state_dict(position)
         return self._train_loader
+
+    def _epoch_loader(self, epoch: int) -> ResumableLoader:
+        pairs = self._train if self._dropout is None else self._dropout.at_epoch(epoch)
+        return self._loader(self._on_device(pairs), shuffle=True)
 
     def val_dataloader(self) -> ResumableLoader:
         """All of `val` on every rank, so that the loss is exact and the same everywhere."""

@@ -81,7 +81,12 @@ def _train(
     splits = load_data(settings.data)
     tokenizer = _tokenizer(settings, splits["train"], run_dir)
     model = build_model(settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id)
-    data = TranslationData(settings.batching, splits, tokenizer, settings.seed)
+    data = TranslationData(
+        settings.batching, splits, tokenizer, settings.seed, settings.tokenizer.dropout
+    )
+    options = dict(settings.trainer)
+    if settings.tokenizer.dropout:
+        options["reload_dataloaders_every_n_epochs"] = 1  # each epoch cuts its words anew
     stored = {"config": stored, "tokenizer": tokenizer.fingerprint}
     module = TranslationModule(
         settings, model, tokenizer, _pairs(splits["val"], settings.evaluation.val_bleu_sentences),
@@ -93,7 +98,7 @@ def _train(
     last = run_dir / "checkpoints" / "last.ckpt"
     loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep) if rank_zero else []
     trainer = build_trainer(
-        settings.trainer,
+        options,
         run_dir,
         [
             *user_callbacks(settings.callbacks),

