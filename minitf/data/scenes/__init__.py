@@ -1,8 +1,12 @@
 """`data=scenes`: English sentences and their German translations from a grammar.
 
-Read in this order: `tables/` (the words and what goes with what), `lexicon.py` (the tables as
-objects), `phrases.py` (what a sentence says), `german.py`, `german_clause.py` and `english.py` (how
-it is said), `nominals.py`, `clauses.py` and `sentences.py` (how it is drawn), `corpus.py` (splits).
+Read in this order:
+- `tables/`: the words, and what goes with what; `entries.py`, `lexicon.py`: the tables as objects;
+- `phrases.py`: what a sentence says; `german.py`, `german_clause.py`, `english.py`: how it is said;
+- `nominals.py`, `tenses.py`, `clauses.py`: how a clause is drawn;
+- `descriptions.py`, `questions.py`, `reasons.py`, `joined.py`: kinds of clauses, and pairs of them;
+- `sentences.py`: the sentence;
+- `corpus.py`: the splits; `size.py`: how many sentences there are at least.
 """
 
 from minitf.data.scenes.corpus import load_scenes
