@@ -47,7 +47,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             f"{c.system:.2f} ± {c.system_interval:.2f}",
             f"{c.system - c.baseline:+.2f}",
             f"{c.p_value:.4f}",
-            "differ (p < 0.05)" if c.p_value < 0.05 else "no significant difference",
+            "differ" if c.p_value < 0.05 else "may be chance",
         )
     return table
 

@@ -78,7 +78,8 @@ def paired_bootstrap(
             float(first.ci),
             float(second.score),
             float(second.ci),
-            float(second.p_value),
+            # Two equal systems never differ by more than they do, which sacrebleu counts as p = 0.
+            1.0 if first.score == second.score else float(second.p_value),
             signatures[name].format(),
         )
         for name, (first, second) in results.items()

@@ -44,7 +44,9 @@ def export(
         check: Check = writer.check(translator, aside)
         card = model_card(translator, format, directory.name, run_dir)
         (aside / "README.md").write_text(card, encoding="utf-8")
-        aside.chmod(0o755)  # mkdtemp's is for its owner alone
+        aside.chmod(0o755)  # mkdtemp and safetensors write for their owner alone
+        for file in aside.iterdir():
+            file.chmod(0o644)
         if directory.exists():
             directory.rmdir()
         aside.rename(directory)

@@ -73,7 +73,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
     data = vars(config.data)
     model = plain_fields(config.model)
     parameters = sum(p.numel() for p in translator.model.parameters())
-    example = _USE[format].format(name=name, text="A small dog sleeps in the garden.")
+    example = _USE[format].format(name=name, text=_sentence(run_dir))
     weights = Path(translator.origin).name
     parts = [
         _front_matter(format, data),
@@ -105,6 +105,16 @@ def plain_fields(node: Any) -> dict[str, Any]:
 
     fields: dict[str, Any] = plain(OmegaConf.structured(node))
     return fields
+
+
+def _sentence(run_dir: Path | None) -> str:
+    """A source sentence for the example: the run's first sample, if there is one."""
+    file = None if run_dir is None else run_dir / "samples.txt"
+    if file is not None and file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith("source "):
+                return line.removeprefix("source ").strip()
+    return "A small dog sleeps in the garden."
 
 
 def _front_matter(format: str, data: dict[str, Any]) -> str:

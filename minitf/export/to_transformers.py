@@ -5,6 +5,8 @@ residual, Pegasus before each sub-layer; both have this project's sinusoids, sca
 plain attention.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,8 @@ def write(translator: Translator, directory: Path) -> None:
     assert not unexpected, unexpected
     assert all("embed_tokens" in name or "lm_head" in name for name in missing), missing
     model.tie_weights()
-    model.save_pretrained(directory)
+    with _no_progress_bars():
+        model.save_pretrained(directory)
     _write_tokenizer(translator, directory)
 
 
@@ -51,7 +54,8 @@ def check(translator: Translator, directory: Path) -> Check:
     """Compare logits, as loaded from the directory."""
     from transformers import AutoModelForSeq2SeqLM
 
-    model = AutoModelForSeq2SeqLM.from_pretrained(directory).eval()
+    with _no_progress_bars():
+        model = AutoModelForSeq2SeqLM.from_pretrained(directory).eval()
     src, tgt = probe(translator)
     with torch.inference_mode():
         found = model(
@@ -60,6 +64,20 @@ def check(translator: Translator, directory: Path) -> Check:
         device = translator.device
         expected = translator.model(src.to(device), tgt.to(device)).cpu()
     return compare_logits(expected, found)
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """A second's work needs no bars on stderr."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _refuse(translator: Translator) -> None:

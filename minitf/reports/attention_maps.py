@@ -86,7 +86,6 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
     image = _map(
         figure.add_subplot(grid[0]), weights.mean((0, 1)), rows, columns, "mean of all heads", 9
     )
-    figure.axes[0].set_anchor("W")
     figure.axes[0].set_xlabel("source token, attended to")
     figure.axes[0].set_ylabel("target token, being written")
     for layer in range(layers):
@@ -96,7 +95,9 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
         for position, (name, map_) in enumerate(shown):
             title = f"layer {layer + 1}, {name}" if position == 0 else name
             _map(figure.add_subplot(line[position]), map_, rows, columns, title, 5)
-    figure.colorbar(image, ax=figure.axes[0], shrink=0.8, label="attention weight")
+    figure.colorbar(
+        image, ax=figure.axes[0], shrink=0.8, panchor=(0.5, 0.5), label="attention weight"
+    )
     return figure
 
 

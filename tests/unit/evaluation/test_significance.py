@@ -38,6 +38,11 @@ def test_equal_quality_is_not_significant():
         assert comparison.p_value > 0.05
 
 
+def test_equal_systems_do_not_differ():
+    references, one = corpus(1, errors=0.2)
+    assert [c.p_value for c in paired_bootstrap(one, one, references, samples=20)] == [1.0] * 3
+
+
 def test_the_same_again_gives_the_same_p():
     references, one = corpus(1, errors=0.2)
     _, other = corpus(2, errors=0.25)

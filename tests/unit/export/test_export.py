@@ -25,12 +25,13 @@ RESULTS = {
 
 def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    (tmp_path / "samples.txt").write_text("source      a b'c\ntranslation x\n")
     card = model_card(load_with("post_two_way"), "safetensors", "my-model", tmp_path)
     assert card.startswith("---\nlibrary_name: minitf\n")
     for part in (
         "# my-model", "data=reverse", "norm=post", "tied_embeddings=two_way", "betas=[0.9, 0.98]",
         "| test | 1,000 | 1.2345 | 3.44 | 41.02 | 60.50 | 12.5 % |", "`nrefs:1|tok:13a`",
-        "updates=8000, train_seconds=321.0, device=CPU", "## Licence", "terms of the data",
+        "updates=8000, train_seconds=321.0, device=CPU", "a b'c", "## Licence", "terms of the data",
         "python train.py data=reverse",
     ):  # fmt: skip
         assert part in card
