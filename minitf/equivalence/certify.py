@@ -206,12 +206,6 @@ def _conclude(
     else:
         where = next(r for r in reports if not r.verdict.equivalent)
         statement = f"not equivalent: {sides}; {where.title}: {where.findings[0]}"
-    known = [
-        f"{report.title}: {note}"
-        for report in reports
-        for note in report.notes
-        if note.startswith(summaries.KNOWN_DIFFERENCE)
-    ]
     return Report(
         verdict="equivalent" if equivalent else "not equivalent",
         statement=statement,
@@ -225,8 +219,18 @@ def _conclude(
         environment=environment(verification.device),
         rules={"tensors": RULE, "training": ENVELOPE_RULE},
         levels=reports,
-        known_differences=known,
+        known_differences=_known_differences(reports),
     )
+
+
+def _known_differences(reports: list[LevelReport]) -> list[str]:
+    """The documented differences that were met, each with the levels where it was."""
+    met: dict[str, list[str]] = {}
+    for report in reports:
+        for note in report.notes:
+            if note.startswith(summaries.KNOWN_DIFFERENCE):
+                met.setdefault(note.partition(" (")[0], []).append(report.title)
+    return [f"{note} ({'; '.join(titles)})" for note, titles in met.items()]
 
 
 def _described(side: Implementation) -> dict[str, Any]:

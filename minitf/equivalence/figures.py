@@ -63,10 +63,10 @@ def _difference_panel(panel: Any, curves: dict[str, Any], measure: str, name: st
     allowed = [max(e, floor) for e in envelope]
     panel.fill_between(steps, floor, allowed, color="tab:green", alpha=0.12, lw=0,
                        label=f"rounding's envelope ({ENVELOPE_FACTOR:g} ×)")  # fmt: skip
-    copies = [run for run in runs if run.startswith("all")]
+    copies = [run for run in runs if run.startswith("rounded")]
     for run in copies:
         panel.plot(steps, [max(d, floor) for d in distances(run)], color="tab:green", lw=0.8,
-                   label="all weights moved by 1 ULP" if run == copies[0] else None)  # fmt: skip
+                   label="reference, rounding otherwise" if run == copies[0] else None)  # fmt: skip
     for run, color, label in (("one", "tab:orange", "one weight moved by 1 ULP"),
                               ("again", "tab:blue", "reference again"),
                               ("candidate", "black", "candidate")):  # fmt: skip
@@ -77,7 +77,7 @@ def _difference_panel(panel: Any, curves: dict[str, Any], measure: str, name: st
         else:
             panel.plot([], [], color=color, label=f"{label}: zero throughout")
     panel.set_yscale("log")
-    panel.set_title(name, fontsize=10)
+    panel.set_title(f"{name} (bottom: 0)", fontsize=10)
     panel.legend(frameon=False, fontsize=7)
     if curves["outside_at"]:
         panel.axvline(curves["outside_at"], color="tab:red", lw=0.8, ls=":")

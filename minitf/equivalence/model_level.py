@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import (
+    ATTENTION_NAMES,
     Weights,
     add_rounding,
     build,
@@ -27,7 +28,6 @@ from minitf.equivalence.task import PAD, Task, TokenBatch
 from minitf.equivalence.verdict import TensorVerdict, Verdict, failed, judge, worst
 from minitf.model import Transformer
 
-ATTENTION_NAMES = ("self_attn", "multihead_attn")
 ROUNDING_DRAWS = 2
 
 

@@ -19,6 +19,8 @@ from minitf.model import Transformer
 from minitf.model.loss import label_smoothed_cross_entropy
 
 LABEL_SMOOTHING = 0.1
+ATTENTION_NAMES = ("self_attn", "multihead_attn")
+"""What the model's layers call their attention modules, as torch's do."""
 
 Weights = dict[str, Tensor]
 

@@ -29,7 +29,7 @@ EXACT = Rounding()
 
 
 class RandomRounding(Rounding):
-    """Moves values and gradients at random, by up to one ULP of `dtype`; float64 in and out."""
+    """Moves values and gradients at random, by up to one ULP of `dtype`."""
 
     def __init__(self, dtype: torch.dtype, seed: int) -> None:
         self.eps = torch.finfo(dtype).eps
@@ -40,7 +40,7 @@ class RandomRounding(Rounding):
         return _RoundedValue.apply(x, self)  # type: ignore[no-any-return,no-untyped-call]
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
-        """`a @ b`, each element moved by up to one ULP of its sum of magnitudes."""
+        """`a @ b` in float64, each element moved by up to one ULP of its sum of magnitudes."""
         return _RoundedProduct.apply(a, b, self)  # type: ignore[no-any-return,no-untyped-call]
 
     def noise(self, scale: Tensor) -> Tensor:
@@ -57,12 +57,12 @@ class _RoundedValue(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rounding: RandomRounding) -> Tensor:
         ctx.rounding = rounding
-        return torch.where(x.isfinite(), x + rounding.noise(x), x)
+        return torch.where(x.isfinite(), x + rounding.noise(x), x).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        return gradient + ctx.rounding.noise(gradient), None
+        return (gradient + ctx.rounding.noise(gradient)).to(gradient.dtype), None
 
 
 class _RoundedProduct(torch.autograd.Function):

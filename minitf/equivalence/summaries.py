@@ -13,7 +13,7 @@ from minitf.equivalence.model_level import ModelResult
 from minitf.equivalence.op_level import CaseResult
 from minitf.equivalence.properties import Outcome, PropertyResult
 from minitf.equivalence.report import Cell, LevelReport, Table
-from minitf.equivalence.training_level import MEASURES, TrainingResult, distance, envelope
+from minitf.equivalence.training_level import MEASURES, TrainingResult, distance
 from minitf.equivalence.verdict import TensorVerdict, Verdict, dtype_name, worst
 
 KNOWN_DIFFERENCE = "fully masked queries"
@@ -222,7 +222,7 @@ def summarize_training(result: TrainingResult) -> LevelReport:
             "outside_at": result.outside_at,
             "parted_at": result.parted_at,
             "runs": {name: asdict(curve) for name, curve in result.curves.items()},
-            "envelope": {measure: envelope(result.curves, measure) for measure in MEASURES},
+            "envelope": result.envelopes,
         },
     )
 
@@ -230,9 +230,9 @@ def summarize_training(result: TrainingResult) -> LevelReport:
 _RUN_NAMES = {
     "again": "reference again",
     "one": "reference, one weight moved by 1 ULP",
-    "all-0": "reference, all weights moved by 1 ULP at every step",
-    "all-1": "likewise, other moves",
-    "all-2": "likewise, other moves again",
+    "rounded-0": "reference, rounding otherwise at every step",
+    "rounded-1": "likewise, other draws",
+    "rounded-2": "likewise, other draws",
 }
 
 

@@ -5,8 +5,9 @@ Beside the candidate run the yardsticks:
 
 - `again`: the reference a second time. What it differs by is the machine's noise floor.
 - `one`: the reference with one weight moved by one unit in the last place (ULP) at the start.
-- `all`: the reference with every weight moved to a neighbouring number before every step, several
-  times with other moves: what an implementation that rounds otherwise does at every step.
+- `rounded`: the reference rounding otherwise at every step, several times: every weight is moved to
+  a neighbouring number, and what goes into attention and comes out of it, forward and backward, by
+  up to one ULP of the data type that attention computes in.
 
 Training is chaotic: a difference of one ULP grows until the curves wander about each other. A
 correct candidate stays within a few times what the yardsticks have reached by then; a wrong one
@@ -14,18 +15,27 @@ leaves at once, or drifts further than chaos explains.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation
-from minitf.equivalence.models import Weights, build, initial_weights, loss_of, without_dropout
+from minitf.equivalence.models import (
+    ATTENTION_NAMES,
+    Weights,
+    build,
+    initial_weights,
+    loss_of,
+    without_dropout,
+)
+from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import Task, TokenBatch
-from minitf.equivalence.ulp import perturb
+from minitf.equivalence.ulp import perturb, ulp_size
 from minitf.equivalence.verdict import Verdict
 from minitf.model import Transformer
 
@@ -38,7 +48,7 @@ GRADIENT_CLIP = 1.0
 ENVELOPE_RULE = (
     f"A run is within rounding's envelope if loss, gradient norm and weights stay within "
     f"{ENVELOPE_FACTOR:g} times the largest distance that a reference run reached up to that step "
-    f"after its weights were moved by one unit in the last place."
+    f"when its weights and attention's inputs and outputs were moved by one unit in the last place."
 )
 
 
@@ -64,7 +74,9 @@ class TrainingResult:
     """Whether the model's dropout was on."""
     precision: str
     curves: dict[str, Curve]
-    """By run: reference, candidate, again, one, all-0, all-1, ..."""
+    """By run: reference, candidate, again, one, rounded-0, rounded-1, ..."""
+    envelopes: dict[str, list[float]]
+    """By measure: what rounding explains at each step."""
     verdict: Verdict
     parted_at: int | None
     """The first step, from 1, at which the candidate's bits differ; None: never."""
@@ -192,7 +204,7 @@ def run_training_level(
         for name, run in runs.items():
             for group in run.optimizer.param_groups:
                 group["lr"] = learning_rate * min(1.0, (number + 1) / max(1, steps // 10))
-            if name.startswith("all"):
+            if name.startswith("rounded"):
                 run.perturb()
             run.step(batch, precision)
             run.measure_distance(runs["reference"])
@@ -221,7 +233,8 @@ def _start_runs(
     storage = torch.float64 if dtype == torch.float64 else torch.float32
     sides = {"reference": (reference, None), "candidate": (candidate, None),
              "again": (reference, None), "one": (reference, seed)}  # fmt: skip
-    sides |= {f"all-{copy}": (reference, seed + copy) for copy in range(ROUNDING_COPIES)}
+    copies = [f"rounded-{copy}" for copy in range(ROUNDING_COPIES)]
+    sides |= {name: (reference, seed + number) for number, name in enumerate(copies)}
     runs = {
         name: _Run(
             build(config, side, task.vocab_size, weights).to(device, storage),
@@ -230,7 +243,25 @@ def _start_runs(
         for name, (side, noise) in sides.items()
     }  # fmt: skip
     runs["one"].perturb(one=True)
+    for number, name in enumerate(copies):
+        _round_attention(runs[name].model, RandomRounding(dtype, seed + number))
     return runs
+
+
+def _round_attention(model: Transformer, rounding: RandomRounding) -> None:
+    """Move the inputs and outputs of every attention, and their gradients."""
+
+    def before(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        moved = {id(x): rounding(x) for x in inputs}  # one tensor given twice stays one
+        return tuple(moved[id(x)] for x in inputs)
+
+    def after(_: nn.Module, __: object, results: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+        return rounding(results[0]), results[1]
+
+    for name, module in model.named_modules():
+        if name.endswith(ATTENTION_NAMES):
+            module.register_forward_pre_hook(before)
+            module.register_forward_hook(after)
 
 
 def _precision(
@@ -250,10 +281,12 @@ def _judge(
         for at in zip(*(distance(curves, "candidate", m) for m in MEASURES), strict=True)
     ]
     parted = differs.index(True) + 1 if any(differs) else None
+    storage = torch.float64 if dtype == torch.float64 else torch.float32
+    envelopes = {measure: envelope(curves, measure, storage) for measure in MEASURES}
     outside, finding = None, ""
     for measure in MEASURES:
         found = distance(curves, "candidate", measure)
-        allowed = envelope(curves, measure)
+        allowed = envelopes[measure]
         # "Not within" instead of "beyond": NaN is outside too.
         out = [not f <= a for f, a in zip(found, allowed, strict=True)]
         step = out.index(True) + 1 if any(out) else None
@@ -270,6 +303,7 @@ def _judge(
         dropout=with_dropout,
         precision=_precision_name(dtype),
         curves=curves,
+        envelopes=envelopes,
         verdict=Verdict.different if outside else verdict,
         parted_at=parted,
         outside_at=outside,
@@ -292,15 +326,20 @@ def distance(curves: dict[str, Curve], run: str, measure: str) -> list[float]:
     return [abs(a - b) for a, b in zip(mine, its, strict=True)]
 
 
-def envelope(curves: dict[str, Curve], measure: str) -> list[float]:
-    """What rounding explains at each step: a multiple of the yardsticks' largest distance yet."""
-    yardsticks: Sequence[list[float]] = [
+def envelope(curves: dict[str, Curve], measure: str, storage: torch.dtype) -> list[float]:
+    """What rounding explains at each step: a multiple of the yardsticks' largest distance yet.
+
+    Loss and gradient norm are numbers of `storage`, so one unit in their last place is the least.
+    """
+    yardsticks = [
         distance(curves, name, measure)
         for name in curves
-        if name in ("again", "one") or name.startswith("all")
+        if name in ("again", "one") or name.startswith("rounded")
     ]
     largest, allowed = 0.0, []
-    for found in zip(*yardsticks, strict=True):
-        largest = max(largest, *found)
+    for step, found in enumerate(zip(*yardsticks, strict=True)):
+        value = abs(getattr(curves["reference"], measure)[step])
+        unit = ulp_size(value, storage) if math.isfinite(value) and value > 0 else 0.0
+        largest = max(largest, unit, *found)
         allowed.append(ENVELOPE_FACTOR * largest)
     return allowed
