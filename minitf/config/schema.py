@@ -24,7 +24,7 @@ class ScenesConfig(DataConfig):
     """`data=scenes`: English to German pairs from this project's grammar; no files, no network."""
 
     name: str = "scenes"
-    train_size: int = 40_000
+    train_size: int = 80_000
     val_size: int = 500
     test_size: int = 1_000
     compositional_size: int = 1_000

@@ -3,7 +3,7 @@
 import csv
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -98,12 +98,12 @@ def build_loggers(
 def _wandb(
     options: dict[str, Any], config: dict[str, Any], run_dir: Path, sweep: Sweep | None
 ) -> WandbLogger:
+    import wandb
     from wandb.sdk.lib.runid import generate_id
 
     # Artifacts of an offline run are found by absolute path: keep them inside the run directory.
     os.environ["WANDB_DATA_DIR"] = str(run_dir / "wandb")
     os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "1")
-    os.environ.setdefault("WANDB_SILENT", "true")
     identity = run_dir / "wandb" / "run_id"
     identity.parent.mkdir(parents=True, exist_ok=True)
     if not identity.is_file():
@@ -115,13 +115,18 @@ def _wandb(
         options["group"] = options.get("group") or sweep.group
     options["name"] = options.get("name") or (sweep.name if sweep else run_dir.name)
     try:
-        return WandbLogger(
-            save_dir=str(run_dir),
+        run = wandb.init(
+            dir=str(run_dir),
             id=identity.read_text().strip(),
             resume="allow",
-            mode=mode,
+            mode=cast(Any, mode),
             config=config,
+            settings=wandb.Settings(silent=True),
             **options,
         )
     except TypeError as error:
         raise UserError(f"logger.wandb: {error}") from error
+    # A resumed offline run starts a second file, whose own step counts from 0 again.
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return WandbLogger(experiment=run)

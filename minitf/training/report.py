@@ -9,6 +9,7 @@ from rich.console import Console
 
 from minitf.config.schema import TrainConfig
 from minitf.reports.curves import read_metrics, training_curves
+from minitf.tokenizer import TextTokenizer
 from minitf.training.callbacks import Monitor
 from minitf.training.environment import environment
 from minitf.training.module import TranslationModule
@@ -63,22 +64,30 @@ def report(
 
 
 def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path) -> dict[str, Path]:
-    """Training curves and the attention maps of one test sentence, as PNG files."""
+    """Training curves, and the attention maps of one test sentence where one fits, as PNG files."""
     from minitf.reports.attention_maps import attention_map_figure
 
     directory = run_dir / "figures"
     directory.mkdir(exist_ok=True)
-    figures = {
-        "curves": training_curves(read_metrics(run_dir / "metrics.csv")),
-        "attention": attention_map_figure(
-            module.model, module.tokenizer, result.sources[0], result.translations[0]
-        ),
-    }
+    figures = {"curves": training_curves(read_metrics(run_dir / "metrics.csv"))}
+    pair = _readable_pair(module.tokenizer, result)
+    if pair is not None:
+        figures["attention"] = attention_map_figure(module.model, module.tokenizer, *pair)
     paths = {}
     for name, figure in figures.items():
         paths[name] = directory / f"{name}.png"
         figure.savefig(paths[name], dpi=130)
     return paths
+
+
+def _readable_pair(tokenizer: TextTokenizer, result: SplitResult) -> tuple[str, str] | None:
+    """The first right translation, else any, that is neither trivial nor too long for a picture."""
+    pairs = list(zip(result.sources, result.translations, result.references, strict=True))
+    for source, translation, _ in sorted(pairs, key=lambda pair: pair[1] != pair[2]):
+        lengths = [len(tokenizer.encode(text)) for text in (source, translation)]
+        if min(lengths) >= 5 and max(lengths) <= 20:
+            return source, translation
+    return None
 
 
 def log_results(

@@ -17,7 +17,10 @@ def test_an_export_is_written_checked_and_used(tiny_run, tmp_path, capsys):
     ]  # fmt: skip
     text = "A small dog sleeps."
     assert main(["translate", str(output), "--text", text, "--quiet", "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.strip("\n") == minitf.load(tiny_run).translate([text])[0]
+    assert (
+        capsys.readouterr().out.strip("\n")
+        == minitf.load(tiny_run, device="cpu").translate([text])[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ AXES = {
     "extra_keys": ("none", "bias_kv", "zero_attn", "both"),
     "bias": (True, False),
     "weights": ("none", "averaged", "per_head"),
-    "mode": ("train", "dropout", "eval"),
+    "mode": ("train", "dropout", "eval", "inference"),
     "layout": ("sequence_first", "batch_first", "unbatched"),
 }
 
@@ -87,7 +87,7 @@ def build(cls: Callable[..., nn.Module], case: Case, dtype: torch.dtype, device:
         batch_first=case.layout == "batch_first",
         dtype=dtype,
         device=device,
-    ).train(case.mode != "eval")
+    ).train(case.mode in ("train", "dropout"))
 
 
 def inputs(case: Case, dtype: torch.dtype, device: str) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -155,7 +155,7 @@ def run(
             p.add_(torch.randn(p.shape, device=device, dtype=torch.float64).to(dtype) * 0.2)
     tensors, masks = inputs(case, dtype, device)
     torch.manual_seed(3)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.set_grad_enabled(case.mode != "inference"):
         warnings.filterwarnings("ignore", message="Support for mismatched")  # torch's, of its masks
         output, weights = module(
             *tensors,
@@ -167,9 +167,12 @@ def run(
     on_gpu = device == "cuda"
     left["random state"] = torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state()
     left |= {"output": output, "output strides": output.stride()}
-    loss = (output * torch.linspace(-1, 1, output.numel(), device=device).view_as(output)).sum()
     if weights is not None:
         left |= {"weights": weights, "weights strides": weights.stride()}
+    if case.mode == "inference":
+        return left
+    loss = (output * torch.linspace(-1, 1, output.numel(), device=device).view_as(output)).sum()
+    if weights is not None:
         slope = torch.linspace(-2, 1, weights.numel(), device=device).view_as(weights)
         loss = loss + (weights * slope).sum()
     loss.backward()

@@ -1,8 +1,7 @@
 """The custom module equals torch.nn.MultiheadAttention to the last bit.
 
-Named exceptions, none of which is in the grid: torch's inference kernel (evaluation mode without
-gradients, self-attention, batch_first), rows that see no key, and extra keys under a causal hint
-without weights, where torch contradicts itself.
+Named exceptions, neither of which is in the grid: rows that see no key, and extra keys under a
+causal hint without weights, where torch contradicts itself. On a GPU also torch's inference kernel.
 """
 
 import copy
@@ -111,3 +110,47 @@ def test_training_run(autocast):
     assert actual == expected
     for name, value in expected_state.items():
         assert torch.equal(actual_state[name], value), name
+
+
+@pytest.mark.parametrize(
+    "departure",
+    ["sequence_first", "odd_heads", "no_bias", "extra_key", "float_mask", "grad", "autocast",
+     "switched_off", "bias_dtype", "cross", "none"],
+)  # fmt: skip
+def test_torch_is_followed_into_its_inference_kernel_and_no_further(departure):
+    """Whichever condition sends torch back to its usual path does so here too."""
+    torch.manual_seed(0)
+    heads = 3 if departure == "odd_heads" else 4
+    theirs = nn.MultiheadAttention(
+        24, heads, bias=departure != "no_bias", add_bias_kv=departure == "extra_key",
+        batch_first=departure != "sequence_first",
+    ).eval()  # fmt: skip
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter)
+    options = {"bias": departure != "no_bias", "add_bias_kv": departure == "extra_key"}
+    ours = MultiHeadAttention(24, heads, batch_first=theirs.batch_first, **options).eval()
+    ours.load_state_dict(theirs.state_dict())
+    for module in (ours, theirs):
+        if departure == "bias_dtype":
+            module.in_proj_bias = nn.Parameter(module.in_proj_bias.half())
+    x = torch.randn(5, 5, 24)
+    key = torch.randn(5, 5, 24) if departure == "cross" else x
+    mask = torch.ones(5, 5).triu(1).bool()
+    mask = mask.float() if departure == "float_mask" else mask
+    torch.backends.mha.set_fastpath_enabled(departure != "switched_off")
+    try:
+        for need_weights in (True, False):
+            for masks in ({}, {"attn_mask": mask}, {"key_padding_mask": mask.flip(0, 1)}):
+                with (
+                    torch.set_grad_enabled(departure == "grad"),
+                    torch.autocast("cpu", torch.bfloat16, enabled=departure == "autocast"),
+                ):
+                    a, b = (
+                        module(x, key, key, need_weights=need_weights, **masks)
+                        for module in (ours, theirs)
+                    )
+                for got, want in zip(a, b, strict=True):
+                    assert got is want or torch.equal(got, want)
+                    assert got is want or got.stride() == want.stride()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)

@@ -16,7 +16,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 @pytest.mark.parametrize("sizes", ["SMALL", "LARGE"])
 @pytest.mark.filterwarnings("ignore")  # of operations that have no deterministic version
 def test_bit_identity(grid, dtype, sizes):
-    cases = grid.sample(400, seed=1, sizes=getattr(grid, sizes))
+    cases = grid.sample(500, seed=1, sizes=getattr(grid, sizes))
+    cases = [case for case in cases if case.mode != "inference"]
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         found = list(
