@@ -77,13 +77,13 @@ With two features, one per head, the two listeners disagree, each sure of its ow
 
 **Kernels.** `kernel="math"` computes the lines above; `fused` hands step 3 to torch's
 `scaled_dot_product_attention`, which never stores P; `auto`, the default, takes `math` where the
-weights are wanted and `fused` where not. These equal torch's module to the last bit, in outputs,
-weights, every gradient, strides and random state, except for: queries that see no key (above);
-torch's inference kernel, which it takes in evaluation mode without gradients for self-attention
-with batch_first (`torch.backends.mha.set_fastpath_enabled(False)` switches it off, and the bits
-agree); and learned or zero extra keys under a causal hint without weights, which torch hides from
-most queries although the mask does not. `fast` computes in the order that is quickest and agrees
-within rounding; `flex` is torch's FlexAttention.
+weights are wanted and `fused` where not, and on a CPU follows torch's module into its inference
+kernel (`kernels.inference`). `auto` equals torch's module to the last bit, in outputs, weights,
+every gradient, strides and random state, except for: queries that see no key (above); learned or
+zero extra keys under a causal hint without weights, which torch hides from most queries although
+the mask does not; and torch's inference kernel elsewhere than on a CPU
+(`torch.backends.mha.set_fastpath_enabled(False)` switches it off). `fast` computes in the order
+that is quickest and agrees within rounding; `flex` is torch's FlexAttention.
 
 **Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
 costs one projection instead of n.

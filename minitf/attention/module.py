@@ -15,7 +15,8 @@ from minitf.attention.functional import (
     project_query,
     project_separately,
 )
-from minitf.attention.kernels import BIT_IDENTICAL, CONTIGUOUS, KERNELS, check_kernel, choose_kernel
+from minitf.attention.kernels import BIT_IDENTICAL, CONTIGUOUS, KERNELS, check_kernel
+from minitf.attention.kernels.inference import follows_torch, project_and_scale
 from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries
 from minitf.attention.nested import nested_forward
@@ -29,9 +30,9 @@ class MultiHeadAttention(nn.Module):
     head_h = softmax(q_h k_hᵀ / √D) v_h, q_h = Q W_q,h, k_h = K W_k,h, v_h = V W_v,h.
 
     Constructor, forward, state_dict, initialisation and the meaning of masks are those of
-    torch.nn.MultiheadAttention; with the kernels `math` and `fused` (hence `auto`) so is every bit
-    of outputs, weights and gradients. One thing differs: a query whose every key is masked gets a
-    zero output and zero gradients, where torch gives NaN or the output projection's bias.
+    torch.nn.MultiheadAttention; with `kernel="auto"` so is every bit of outputs, weights and
+    gradients. One thing differs: a query whose every key is masked gets a zero output and zero
+    gradients, where torch gives NaN or the output projection's bias.
 
     Args:
         embed_dim: E, the width of queries and of the output.
@@ -185,10 +186,15 @@ class MultiHeadAttention(nn.Module):
         elif key is None or value is None:
             raise AttentionError("key and value may be None only with a filled static cache")
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
-        kernel = choose_kernel(self.kernel, need_weights)
+        kernel = self.kernel
+        if kernel == "auto":
+            kernel = "math" if need_weights else "fused"
+            masks = (attn_mask, key_padding_mask)
+            if cache is None and follows_torch(self, query, key, value, masks, is_causal):
+                kernel = "inference"
         layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
         query, key, value = layout.enter(query, key, value)
-        widths = (self.embed_dim, *(2 * (self.embed_dim,) if held else (self.kdim, self.vdim)))
+        widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
         check_shapes(query, key, value, widths, layout.batch_dim)
         if layout.unbatched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
@@ -196,7 +202,10 @@ class MultiHeadAttention(nn.Module):
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
         heads = HeadLayout(self.num_heads, layout.batch_first, slices=kernel not in CONTIGUOUS)
-        q, k, v = self._project(query, key, value, cache, heads)
+        if kernel == "inference":
+            q, k, v = project_and_scale(self, query)
+        else:
+            q, k, v = self._project(query, key, value, cache, heads)
 
         # 3. Mask: what no head may look at.
         mask = build_mask(

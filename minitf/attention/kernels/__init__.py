@@ -26,17 +26,22 @@ from minitf.attention.errors import AttentionError
 from minitf.attention.kernels.fast import fast_attention
 from minitf.attention.kernels.flex import flex_attention
 from minitf.attention.kernels.fused import fused_attention
+from minitf.attention.kernels.inference import inference_attention
 from minitf.attention.kernels.math import math_attention
 
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
+
+NAMES = ("auto", "math", "fused", "fast", "flex")
+"""What `kernel=` takes."""
 
 KERNELS: dict[str, Kernel] = {
     "math": math_attention,
     "fused": fused_attention,
     "fast": fast_attention,
     "flex": flex_attention,
+    "inference": inference_attention,
 }
-"""Every kernel by the name that `kernel=` takes."""
+"""Every kernel by its name; `inference` is for `auto` alone, and takes queries scaled already."""
 
 BIT_IDENTICAL = frozenset({"math", "fused"})
 """Kernels that compute in torch's own order: equal to torch.nn.MultiheadAttention to the last bit.
@@ -55,14 +60,7 @@ def check_kernel(name: str) -> None:
     """Refuse a name that is no kernel's.
 
     Raises:
-        AttentionError: the name is neither `auto` nor in KERNELS.
+        AttentionError: the name is not in NAMES.
     """
-    if name != "auto" and name not in KERNELS:
-        raise AttentionError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {name!r}")
-
-
-def choose_kernel(name: str, need_weights: bool) -> str:
-    """Resolve `auto`: `math` where weights are wanted, else `fused`."""
-    if name == "auto":
-        return "math" if need_weights else "fused"
-    return name
+    if name not in NAMES:
+        raise AttentionError(f"kernel must be one of {', '.join(NAMES)}, got {name!r}")

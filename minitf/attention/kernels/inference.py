@@ -1,0 +1,92 @@
+"""torch's inference kernel in its parts, for equality to the last bit in evaluation too.
+
+In evaluation mode, without gradients, torch.nn.MultiheadAttention leaves its usual path for a
+kernel of its own, which computes batch-first, adds the bias after the product and scales the query
+in the same step. Its bits are other ones. `kernel="auto"` follows it on CPUs; every other kernel
+stays what it is. It keeps all scores, as torch's does: `fused` and `fast` need less memory, and
+less time for long sentences.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from minitf.attention.masks import causal_mask
+
+if TYPE_CHECKING:
+    from minitf.attention.module import MultiHeadAttention
+
+
+def follows_torch(
+    attention: "MultiHeadAttention",
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    masks: tuple[Tensor | None, Tensor | None],
+    is_causal: bool,
+) -> bool:
+    """Whether torch's module would take its inference kernel for this call."""
+    if attention.training or query is not key or key is not value or query.dim() != 3:
+        return False
+    if not attention.batch_first or attention.num_heads % 2 or attention.rotary_base is not None:
+        return False
+    if attention.bias_k is not None or attention.add_zero_attn:
+        return False
+    if query.device.type != "cpu" or not torch.backends.mha.get_fastpath_enabled():
+        return False
+    if is_causal and masks[0] is None:  # there torch forgets that it was to be causal
+        return False
+    if any(mask is not None and mask.dtype != torch.bool for mask in masks):
+        return False
+    if any(mask is not None and mask.dim() > 3 for mask in masks):
+        return False
+    if torch.is_autocast_enabled() or torch.compiler.is_compiling():
+        return False
+    out = attention.out_proj
+    parameters = (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias)
+    if any(p is None or p.dtype != query.dtype for p in parameters):
+        return False
+    return not torch.is_grad_enabled() or not any(
+        x is not None and x.requires_grad for x in (query, *parameters)
+    )
+
+
+def project_and_scale(
+    attention: "MultiHeadAttention", x: Float[Tensor, "B T E"]
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"], Float[Tensor, "B H T D"]]:
+    """Compute q / √D, k and v of self-attention, split into heads."""
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    assert weight is not None
+    assert bias is not None
+    packed = F.linear(x, weight)
+    bias = bias.to(packed.dtype)  # autocast rounds the product, torch's kernel both
+    q, k, v = torch._transform_bias_rescale_qkv(packed, bias, attention.num_heads)
+    return q, k, v
+
+
+def inference_attention(
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H T D"],
+    v: Float[Tensor, "B H T D"],
+    mask: Float[Tensor, "b h t T"] | None,
+    *,
+    is_causal: bool,
+    dropout: float,
+    need_weights: bool,
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"] | None]:
+    """Compute softmax(q kᵀ / √D + mask) v; q is scaled already, and the mask holds 0 or -inf."""
+    B, H, T, D = q.shape
+    if is_causal:
+        mask = causal_mask(T, T, q.dtype, q.device)[None, None]
+    q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
+    scores = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, T)
+    if mask is None:
+        weights = torch._softmax(scores, -1, False)  # F.softmax rises to float32 under autocast
+    else:
+        per_head = 2  # the kind of mask that is (B, H, T, T)
+        weights = torch._masked_softmax(scores, mask.isinf().expand(B, H, T, T), 3, per_head)
+    context = torch.bmm(weights.view(B * H, T, T), v)
+    return context.view(B, H, T, D), weights if need_weights else None
