@@ -55,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
+        if error.filename is not None:
+            return _fail(f"{error.filename}: {error.strerror}")
+        # Writing failed; what is left in the buffer would raise again while Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            # What is left in the buffer would raise again while Python shuts down.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
-        if error.filename is None:
-            raise
-        return _fail(f"{error.filename}: {error.strerror}")
+        return _fail(f"the output could not be written: {error.strerror or error}")
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130

@@ -14,7 +14,7 @@ from minitf.commands.arguments import (
     decoding_arguments,
     load_model,
 )
-from minitf.commands.lines import read_lines
+from minitf.commands.lines import one_line, read_lines
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
         translators.append(load_model(arguments.other, arguments))
     results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
     if arguments.translations:
-        lines = (" ".join(text.split("\n")) + "\n" for text in results[0][-1].translations)
-        Path(arguments.translations).write_text("".join(lines), encoding="utf-8")
+        lines = [one_line(text) + "\n" for text in results[0][-1].translations]
+        Path(arguments.translations).write_bytes("".join(lines).encode())
     compared = [_compare(found, first, arguments) for found in results]
     if arguments.json:
         print(json.dumps(_as_json(results, compared), indent=2, ensure_ascii=False))

@@ -88,6 +88,11 @@ def decode_line(
         ) from None
 
 
+def one_line(text: str) -> str:
+    """The text without line ends: one inside a translation would shift every line after it."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
 def read_lines(path: str) -> list[str]:
     """All lines of a file.
 

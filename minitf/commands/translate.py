@@ -16,7 +16,7 @@ from minitf.commands.arguments import (
     decoding_arguments,
     load_model,
 )
-from minitf.commands.lines import decode_line, read_chunks
+from minitf.commands.lines import decode_line, one_line, read_chunks
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ class Job:
 
 def plain_lines(translation: "Translation", number: int) -> list[str]:
     """What is printed for a sentence: its translation, or a line for each of its n-best."""
-    # A line end inside a translation would shift every line after it.
-    texts = [h.text.replace("\r", " ").replace("\n", " ") for h in translation.hypotheses]
+    texts = [one_line(hypothesis.text) for hypothesis in translation.hypotheses]
     if len(texts) == 1:
         return texts
     scores = [hypothesis.score for hypothesis in translation.hypotheses]
@@ -211,7 +210,15 @@ def _open_input(
         return iter([[text.encode("utf-8", "surrogateescape") for text in arguments.text]])
     if arguments.input:
         return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
-    return None if sys.stdin.isatty() else read_chunks(sys.stdin.buffer, arguments.buffer)
+    if sys.stdin.isatty():
+        return None
+    return _stdin_chunks(arguments.buffer)
+
+
+def _stdin_chunks(size: int) -> Iterator[list[bytes]]:
+    # A reader of its own, which nothing closes: Python waits or aborts where a thread still reads
+    # from the one that is closed.
+    yield from read_chunks(open(sys.stdin.fileno(), "rb", closefd=False), size)  # noqa: SIM115
 
 
 def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> TextIO:
