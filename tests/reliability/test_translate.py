@@ -9,6 +9,7 @@ import time
 import pytest
 
 import minitf
+from minitf.commands.lines import one_line
 
 MINITF = [sys.executable, "-c", "import sys; from minitf.commands import main; sys.exit(main())"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
