@@ -67,7 +67,12 @@ def in_kernel(name: str, kernel: Kernel) -> Planted:
     def wrap(original: Kernel) -> Kernel:
         return lambda *args, **options: kernel(original, *args, **options)
 
-    return planted(name, KERNELS={key: wrap(original) for key, original in KERNELS.items()})
+    return planted(
+        name,
+        KERNELS={key: wrap(original) for key, original in KERNELS.items()},
+        # torch's inference kernel is followed apart from the contract; the copy stays with it.
+        follows_torch=lambda *_: False,
+    )
 
 
 def before_forward(

@@ -1,0 +1,39 @@
+import pytest
+from torch import nn
+
+from minitf.attention import MultiHeadAttention
+from minitf.config.errors import UserError
+from minitf.equivalence.implementations import resolve
+
+
+def test_names_and_classes():
+    assert resolve("candidate", "custom").build is MultiHeadAttention
+    assert resolve("candidate", "torch").build is nn.MultiheadAttention
+    side = resolve("candidate", {"_target_": "torch.nn.MultiheadAttention"})
+    assert side.build is nn.MultiheadAttention
+    fast = resolve("candidate", {"name": "custom", "kernel": "fast"})
+    assert fast.label == "custom(kernel=fast)"
+    assert fast(8, 2).kernel == "fast"
+    assert fast.factory(8, 2).kernel == "fast"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("custm", "candidate must be one of torch, custom, .*got 'custm'; did you mean custom"),
+        (
+            {"_target_": "nowhere.Attention"},
+            "importable class, got 'nowhere.Attention'.*PYTHONPATH",
+        ),
+        ({"_target_": "torch.nn.Nothing"}, "importable class"),
+        ({"_target_": "Attention"}, "importable class"),
+        ({"_target_": "math.pi"}, "must be a class, got 'math.pi', float"),
+        ({"name": "custom", "kernal": "fast"}, "candidate.kernal is not an option.*mean kernel"),
+        ({"name": "custom", "dropout": 0.1}, "candidate.dropout cannot be set"),
+        ({"name": "custom", "rotary_base": 9.0}, "use model.positions=rotary"),
+    ],
+)
+def test_a_mistake_is_one_line(config, message):
+    with pytest.raises(UserError, match=message) as caught:
+        resolve("candidate", config)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,153 @@
+import dataclasses
+
+import pytest
+import torch
+from plain_attention import DropsPaddingInCrossAttention, PlainAttention
+from torch import nn
+
+from minitf.config.errors import UserError
+from minitf.equivalence.cases import AXES, DTYPES, Case, covering_array
+from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.op_level import check_case, copy_weights, run_op_level
+from minitf.equivalence.summaries import common_cause, summarize_op
+from minitf.equivalence.verdict import Verdict
+
+CPU = torch.device("cpu")
+TORCH, CUSTOM = resolve("reference", "torch"), resolve("candidate", "custom")
+FAST = resolve("candidate", {"name": "custom", "kernel": "fast"})
+
+
+def run(candidate, dtype, seed, strength=2):
+    cases = [(case, dtype) for case in covering_array(strength, seed)]
+    return run_op_level(TORCH, candidate, cases, CPU, 1_000 * seed)
+
+
+def plain_cases(seed):
+    """The matrix without what PlainAttention does not know."""
+    unknown = {"batch_first": True, "bias_kv": False, "zero_attn": False, "fully_masked": False}
+    return [
+        dataclasses.replace(
+            case,
+            **unknown,
+            batch=case.batch or 2,
+            inputs=case.inputs.replace("kdim_vdim", "cross"),
+            attn_mask=case.attn_mask.removesuffix("_per_head"),
+        )
+        for case in covering_array(2, seed)
+    ]
+
+
+class Narrow(nn.Module):
+    """Takes torch's arguments, and gives those that PlainAttention knows."""
+
+    def __new__(cls, *args, add_bias_kv=None, add_zero_attn=None, kdim=None, vdim=None, **options):
+        return PlainAttention(*args, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("candidate", [TORCH, CUSTOM, FAST], ids=lambda side: side.label)
+def test_correct_implementations_pass(candidate, dtype):
+    results = run(candidate, dtype, seed=3)
+    assert {r.verdict for r in results} <= {Verdict.bit_identical, Verdict.within_rounding}, [
+        (r.case.label, r.finding) for r in results if r.finding
+    ]
+    if candidate is TORCH:
+        assert {r.verdict for r in results} == {Verdict.bit_identical}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_another_summation_order_is_within_rounding(dtype, seed):
+    cases = plain_cases(seed)
+    results = run_op_level(
+        TORCH, Implementation("plain", Narrow), [(c, dtype) for c in cases], CPU, seed
+    )
+    assert {r.verdict for r in results} <= {Verdict.bit_identical, Verdict.within_rounding}, [
+        (r.case.label, r.finding) for r in results if r.finding
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5, 10))
+def test_no_false_alarm_over_many_matrices(seed):
+    for dtype in DTYPES:
+        for candidate in (CUSTOM, FAST):
+            findings = [r.finding for r in run(candidate, dtype, seed, strength=3) if r.finding]
+            assert not findings
+
+
+def test_a_bug_is_found_with_the_conditions_that_bring_it_out():
+    class Buggy(nn.Module):
+        def __new__(cls, *args, add_bias_kv=0, add_zero_attn=0, kdim=0, vdim=0, **options):
+            return DropsPaddingInCrossAttention(*args, **options)
+
+    cases = plain_cases(seed=1)
+    results = run_op_level(
+        TORCH, Implementation("buggy", Buggy), [(c, torch.float32) for c in cases], CPU, 1
+    )
+    failing = [r for r in results if r.verdict is Verdict.different]
+    assert failing
+    assert all(r.case.key_padding != "none" and r.case.inputs != "self" for r in failing)
+    cause = common_cause(results)
+    assert "inputs=cross or distinct" in cause
+    assert "key_padding=bool or float" in cause
+    report = summarize_op(results, torch.float32)
+    assert report.verdict is Verdict.different
+    assert "largest error" in report.findings[1]
+
+
+def test_fully_masked_queries_are_a_documented_difference():
+    case = Case(attn_mask="bool", fully_masked=True, weights="averaged")
+    result = check_case(TORCH, CUSTOM, case, torch.float32, CPU, seed=4)
+    assert result.verdict is Verdict.within_rounding
+    assert "fully masked queries: zero against NaN" in result.notes
+
+
+def test_an_implementation_that_averages_over_masked_keys_is_not_excused():
+    class Uniform(PlainAttention):
+        def masked(self, scores, attn_mask, key_padding_mask):
+            return super().masked(scores, attn_mask, key_padding_mask).clamp(min=-1e9)
+
+    class Build(nn.Module):
+        def __new__(cls, *args, add_bias_kv=0, add_zero_attn=0, kdim=0, vdim=0, **options):
+            return Uniform(*args, **options)
+
+    case = Case(attn_mask="bool", fully_masked=True)
+    result = check_case(TORCH, Implementation("uniform", Build), case, torch.float32, CPU, seed=4)
+    assert result.verdict is Verdict.different
+
+
+def test_a_candidate_that_raises_fails_the_case_not_the_run():
+    class Raises(nn.MultiheadAttention):
+        def forward(self, *args, **kwargs):
+            raise RuntimeError("no kernel\nfor this")
+
+    result = check_case(TORCH, Implementation("raises", Raises), Case(), torch.float32, CPU, seed=1)
+    assert result.finding == "call: raised RuntimeError: no kernel for this"
+
+
+def test_weights_that_do_not_cross_over_are_the_users_to_put_right():
+    class Other(nn.MultiheadAttention):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.extra = nn.Parameter(torch.zeros(1))
+
+    with pytest.raises(UserError, match="must load the reference's state_dict, .*extra"):
+        copy_weights(nn.MultiheadAttention(4, 2), Other(4, 2))
+
+
+def test_weights_that_change_on_the_way_are_noticed():
+    class Rounds(nn.MultiheadAttention):
+        def state_dict(self, *args, **kwargs):
+            state = super().state_dict(*args, **kwargs)
+            return {k: x.bfloat16().float() for k, x in state.items()}
+
+    with pytest.raises(UserError, match=r"must give back what was loaded, but \['in_proj_weight'"):
+        copy_weights(nn.MultiheadAttention(4, 2), Rounds(4, 2))
+
+
+def test_every_axis_value_can_be_run():
+    for axis, values in AXES.items():
+        for value in values:
+            case = dataclasses.replace(Case(key_padding="bool"), **{axis: value})
+            assert check_case(TORCH, CUSTOM, case, torch.float32, CPU, seed=2).verdict.equivalent

@@ -1,0 +1,113 @@
+import pytest
+import torch
+from plain_attention import PlainAttention
+from torch import nn
+
+from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.properties import Outcome, run_properties_level
+
+CPU = torch.device("cpu")
+
+
+def outcomes(candidate, seed=3):
+    return {p.name: p for p in run_properties_level(candidate, CPU, seed)}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        resolve("c", "torch"),
+        resolve("c", "custom"),
+        resolve("c", {"name": "custom", "kernel": "math"}),
+        resolve("c", {"name": "custom", "kernel": "fast"}),
+        Implementation("plain", PlainAttention),
+    ],
+    ids=lambda side: side.label,
+)
+def test_correct_attentions_violate_nothing(candidate, seed):
+    violated = [p for p in outcomes(candidate, seed).values() if p.outcome is Outcome.violated]
+    assert not violated
+
+
+def test_the_cache_is_checked_where_there_is_one():
+    names = ("cache gives the same", "cache follows its rows", "cache of the source")
+    custom = outcomes(resolve("c", "custom"))
+    assert [custom[name].outcome for name in names] == [Outcome.holds] * 3
+    theirs = outcomes(resolve("c", "torch"))
+    assert [theirs[name].outcome for name in names] == [Outcome.not_applicable] * 3
+
+
+class OtherNames(PlainAttention):
+    """An attention that has no counterpart in torch: other parameters, no weights."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.inner = PlainAttention(*args, **kwargs)
+        for name in ("in_proj_weight", "in_proj_bias", "out_proj"):
+            delattr(self, name)
+
+    def forward(self, *args, **kwargs):
+        return self.inner(*args, **kwargs | {"need_weights": False})
+
+
+def test_an_attention_without_torchs_names_is_still_checked():
+    found = outcomes(Implementation("other", OtherNames))
+    assert found["formula"].outcome is Outcome.not_applicable
+    assert found["weights are a distribution"].outcome is Outcome.not_applicable
+    for name in ("no future leak", "padding content", "batch invariance", "gradients"):
+        assert found[name].outcome is Outcome.holds, found[name]
+
+
+class LeaksFuture(PlainAttention):
+    def masked(self, scores, attn_mask, key_padding_mask):
+        if attn_mask is not None and attn_mask.shape[0] == attn_mask.shape[1]:
+            attn_mask = attn_mask & ~torch.eye(len(attn_mask), dtype=torch.bool).roll(1, 1)
+        return super().masked(scores, attn_mask, key_padding_mask)
+
+
+class SoftPadding(PlainAttention):
+    def masked(self, scores, attn_mask, key_padding_mask):
+        masked = super().masked(scores, attn_mask, key_padding_mask)
+        return masked.clamp(min=-20.0)
+
+
+class MixesBatch(PlainAttention):
+    def forward(self, query, key, value, **options):
+        output, weights = super().forward(query, key, value, **options)
+        return output + 1e-9 * output.mean(0), weights
+
+
+class KnowsPositions(PlainAttention):
+    def masked(self, scores, attn_mask, key_padding_mask):
+        scores = super().masked(scores, attn_mask, key_padding_mask)
+        return scores + 1e-6 * torch.arange(scores.shape[-1])
+
+
+class Detached(PlainAttention):
+    def forward(self, query, key, value, **options):
+        return super().forward(query, key, value.detach(), **options)
+
+
+@pytest.mark.parametrize(
+    ("bug", "name"),
+    [
+        (LeaksFuture, "no future leak"),
+        (SoftPadding, "padding content"),
+        (MixesBatch, "batch invariance"),
+        (KnowsPositions, "key permutation"),
+        (Detached, "gradients"),
+    ],
+)
+def test_each_property_can_be_violated(bug, name):
+    assert outcomes(Implementation("bug", bug))[name].outcome is Outcome.violated
+
+
+def test_an_attention_that_raises_violates_instead_of_ending_the_run():
+    class Raises(nn.MultiheadAttention):
+        def forward(self, *args, **kwargs):
+            raise ValueError("not\nyet")
+
+    found = outcomes(Implementation("raises", Raises))["batch invariance"]
+    assert found.outcome is Outcome.violated
+    assert found.finding == "raised ValueError: not yet"
