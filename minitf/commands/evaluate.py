@@ -99,7 +99,14 @@ def _pairs(translator: "Translator", arguments: argparse.Namespace) -> list[Pair
                 f"parallel files have as many lines: {arguments.src} has {len(sources)}, "
                 f"{arguments.ref} has {len(references)}"
             )
-        return [(arguments.src, sources[:limit], references[:limit])]
+        form = translator.as_trained
+        return [
+            (
+                arguments.src,
+                [form(s) for s in sources[:limit]],
+                [form(r) for r in references[:limit]],
+            )
+        ]
     from minitf.data import load_data
 
     splits = load_data(translator.config.data)

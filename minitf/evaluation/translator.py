@@ -40,8 +40,14 @@ class Translator:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def as_trained(self, text: str) -> str:
+        """The text in the form of the training data: lower-cased where those were."""
+        return text.lower() if getattr(self.config.data, "lowercase", False) else text
+
     def translate(self, texts: Sequence[str], **options: Any) -> list[str]:
         """The best translation of each text, in order.
+
+        Where the training data were lower-cased (`data.lowercase`), so are the texts.
 
         Args:
             texts: Sentences; an empty one gives an empty one.
@@ -76,10 +82,10 @@ class Translator:
         return translate_texts(
             self.model,
             self.tokenizer,
-            texts,
+            [self.as_trained(text) for text in texts],
             decoding_options(self.config.evaluation.decoding, **options),
             max_source_tokens=max_source_tokens,
-            prefixes=prefixes,
+            prefixes=None if prefixes is None else [self.as_trained(p) for p in prefixes],
             progress=progress,
         )
 

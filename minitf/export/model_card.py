@@ -80,7 +80,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
         f"# {name}",
         f"An encoder-decoder Transformer with {parameters:,} parameters that turns "
         f"{_direction(data)}, trained with minitf {__version__}. Weights: {weights}.",
-        f"## Use\n\n```python\n{example}\n```",
+        f"## Use\n\n```python\n{example}\n```" + _lowercase_note(format, data),
         f"## Data\n\n{_data(data)}",
         "## Recipe\n\n"
         + _table([("model", _listed(model)), ("attention", _attention(config.attention)),
@@ -115,6 +115,12 @@ def _sentence(run_dir: Path | None) -> str:
             if line.startswith("source "):
                 return line.removeprefix("source ").strip()
     return "A small dog sleeps in the garden."
+
+
+def _lowercase_note(format: str, data: dict[str, Any]) -> str:
+    if not data.get("lowercase") or format == "safetensors":  # minitf does it by itself
+        return ""
+    return "\n\nThe model was trained on lower-cased text: lower-case what you give it."
 
 
 def _front_matter(format: str, data: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 import minitf
 from minitf.attention import MultiHeadAttention
 from minitf.config.errors import UserError
+from minitf.evaluation.translate import translate_texts
 from minitf.tokenizer import train_tokenizer
 
 
@@ -76,6 +77,15 @@ def test_an_option_of_one_method_chooses_it(tiny_run):
     sampled = {translator.translate(TEXTS[:1], temperature=5.0, seed=n)[0] for n in range(3)}
     assert len(sampled) == 3
     assert translator.translate(TEXTS, beam_size=1) == translator.translate(TEXTS)
+
+
+def test_text_is_lower_cased_where_the_training_text_was(make_run):
+    run_dir = make_run("data=text_files", "data.root=.", "data.lowercase=true")
+    translator = minitf.load(run_dir, device="cpu")
+    lower = [text.lower() for text in TEXTS]
+    assert translator.translate(TEXTS) == translator.translate(lower)
+    cased = translate_texts(translator.model, translator.tokenizer, TEXTS)
+    assert [t.text for t in cased] != translator.translate(TEXTS)
 
 
 @pytest.mark.parametrize(
