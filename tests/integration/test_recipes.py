@@ -1,0 +1,78 @@
+"""The recipe that ends in seconds reaches its score, and training's further options work."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.integration.conftest import Train
+
+
+def _results(run_dir: Path) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads((run_dir / "results.json").read_text())
+    return found
+
+
+def test_reversing_is_learnt_without_a_mistake(train: Train, tmp_path: Path) -> None:
+    done = train("experiment=reverse", "run_dir=run", "logger=csv", toy=False)
+    assert done.returncode == 0, done.stderr
+    assert _results(tmp_path / "run")["test"]["exact_match"] == 100.0
+
+
+def test_averages_of_weights_are_what_is_tested(train: Train, tmp_path: Path) -> None:
+    done = train(
+        "callbacks=[ema,early_stopping]",
+        "callbacks.ema.decay=0.5",
+        "callbacks.early_stopping.monitor=val/bleu",
+        "callbacks.early_stopping.mode=max",
+        "callbacks.early_stopping.patience=2",
+        "evaluation.average_last=3",
+        "trainer.check_val_every_n_epoch=1",
+        "trainer.val_check_interval=null",
+        "trainer.max_steps=-1",
+        "trainer.max_epochs=9",
+        "schedule=constant",
+        "data.train_size=100",
+        "run_dir=run",
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoints = tmp_path / "run" / "checkpoints"
+    # BLEU stays at 0 so early: the first epoch's is the best, and two more are waited for.
+    assert sorted(p.name for p in checkpoints.iterdir()) == [
+        "average.ckpt", "best.ckpt", "epoch-0000.ckpt", "epoch-0001.ckpt", "epoch-0002.ckpt",
+        "last.ckpt",
+    ]  # fmt: skip
+    loaded = [torch.load(p, weights_only=True) for p in sorted(checkpoints.glob("epoch-*.ckpt"))]
+    average = torch.load(checkpoints / "average.ckpt", weights_only=True)["state_dict"]
+    for name, weight in average.items():
+        mean = torch.stack([c["state_dict"][name].double() for c in loaded]).mean(0)
+        torch.testing.assert_close(weight.double(), mean, rtol=1e-6, atol=1e-7)
+    assert "current_model_state" in loaded[0]  # the moving average is what `state_dict` holds
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_the_swap_changes_no_bit_in_other_precisions(
+    train: Train, tmp_path: Path, precision: str
+) -> None:
+    weights = []
+    for name in ("custom", "torch"):
+        run = tmp_path / name
+        done = train(
+            f"attention={name}",
+            f"run_dir={name}",
+            f"trainer.precision={precision}",
+            "model.dropout=0.1",
+            "trainer.max_steps=10",
+            "trainer.val_check_interval=10",
+        )
+        assert done.returncode == 0, done.stderr
+        checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        weights.append(checkpoint["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains(train: Train, tmp_path: Path) -> None:
+    done = train("compile=true", "run_dir=run", "trainer.max_steps=5")
+    assert done.returncode == 0, done.stderr
