@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from minitf.evaluation.translate import pad
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
@@ -40,8 +38,8 @@ def alignments(
         src = pad([[*sources[i], tokenizer.eos_id] for i in rows], tokenizer.pad_id).to(device)
         tgt = pad([[tokenizer.bos_id, *targets[i]] for i in rows], tokenizer.pad_id).to(device)
         weights = model.attention_maps(src, tgt)["cross"].float().mean((0, 2))  # (B, T, S)
-        special = (src == tokenizer.eos_id) | (src == tokenizer.pad_id)
-        best = weights.masked_fill(special.unsqueeze(1), -torch.inf).argmax(-1).tolist()
+        end = (src == tokenizer.eos_id).unsqueeze(1)  # (B, 1, S); padding has no weight anyway
+        best = weights.masked_fill(end, -1.0).argmax(-1).tolist()
         for row, i in enumerate(rows):
             # Position t, which has read the tokens before it, writes token t.
             found[i] = best[row][: len(targets[i])]

@@ -61,6 +61,11 @@ def test_groups_hold_each_sentence_once_with_its_own_loss(translator, sentences)
 
 def test_sentences_beyond_the_models_positions_are_named(make_run):
     translator = minitf.load(make_run("model.positions=learned", "model.max_length=16"))
+    lengths = {len(translator.tokenizer.encode("b" * n)): "b" * n for n in range(20)}
+    fits, longer = lengths[15], lengths[16]
+    evaluate(translator, [fits], [fits], name="test")
+    with pytest.raises(UserError, match="line 1 of test has 16 tokens, more than the 15"):
+        evaluate(translator, [longer], ["a"], name="test")
     long = "a b c d e f g h i j k l m n o p"
     with pytest.raises(UserError, match=r"line 2 of test has \d+ tokens, more than the 15"):
         evaluate(translator, ["a", long], ["a", "b"], name="test")

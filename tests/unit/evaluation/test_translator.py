@@ -71,6 +71,13 @@ def test_another_attention_writes_the_same_text(tiny_run, sentences, attention, 
     assert translator.translate(texts, **options) == as_trained.translate(texts, **options)
 
 
+def test_the_stored_kernel_does_not_hinder_another_attention(make_run):
+    run_dir = make_run("attention.kernel=math")
+    assert minitf.load(run_dir, device="cpu").model.encoder.layers[0].self_attn.kernel == "math"
+    with_torch = minitf.load(run_dir, device="cpu", attention="torch")
+    assert with_torch.config.attention == {"_target_": "torch.nn.MultiheadAttention"}
+
+
 def test_an_option_of_one_method_chooses_it(tiny_run):
     translator = minitf.load(tiny_run, device="cpu")
     assert len(translator.translations(TEXTS[:1], n_best=3)[0].hypotheses) == 3

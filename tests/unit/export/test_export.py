@@ -47,7 +47,7 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_pa
         ["attention.kernel=math", "tokenizer=char", "optimizer.betas=[0.9,0.99]"],
         [
             "+trainer.barebones=false",
-            "trainer.accumulate_grad_batches=4",
+            "~trainer.gradient_clip_val",
             "data=text_files",
             "data.root='/a b/$x, [c]'",
         ],

@@ -5,8 +5,9 @@ import io
 import pytest
 import torch
 
+import minitf
 from minitf.config.errors import UserError
-from minitf.reports.attention_maps import draw_attention
+from minitf.reports.attention_maps import cross_attention, draw_attention
 
 ROWS = ["Ein", " $Hund$", "läuft", "⟨end⟩", "<b>"]
 COLUMNS = ["A", " dog", "runs"]
@@ -30,6 +31,20 @@ def test_there_is_a_map_of_everything_and_for_each_layer_its_mean_and_each_head(
     assert len(found) == len(expected)
     for (_, drawn), map_ in zip(found, expected, strict=True):
         torch.testing.assert_close(torch.as_tensor(drawn), map_)
+
+
+def test_each_row_is_the_token_that_its_weights_wrote(tiny_run):
+    translator = minitf.load(tiny_run, device="cpu")
+    model, tokenizer = translator.model, translator.tokenizer
+    source, target = "A small dog.", "Ein Hund."
+    found, written, read = cross_attention(model, tokenizer, source, target)
+    ids = tokenizer.encode(target)
+    assert written == [*tokenizer.pieces(ids), "⟨end⟩"]
+    assert read == [*tokenizer.pieces(tokenizer.encode(source)), "⟨end⟩"]
+    src = torch.tensor([[*tokenizer.encode(source), tokenizer.eos_id]])
+    for row in range(len(written)):  # what wrote a token has read only those before it
+        maps = model.attention_maps(src, torch.tensor([[tokenizer.bos_id, *ids[:row]]]))
+        torch.testing.assert_close(found[:, :, row], maps["cross"][:, 0, :, -1])
 
 
 def test_tokens_are_the_labels(weights):
