@@ -53,8 +53,8 @@ def report(
     )
     wandb_logger = _wandb_logger(trainer)
     if wandb_logger is not None:
-        if url := wandb_logger.experiment.url:
-            console.print(f"inspect    {url}", highlight=False)
+        if not wandb_logger.experiment.offline:
+            console.print(f"inspect    {wandb_logger.experiment.url}", highlight=False)
         else:
             console.print(
                 f"inspect    wandb leet {shown}/wandb\n"

@@ -17,7 +17,14 @@ from minitf.data import load_data
 from minitf.evaluation.build import build_model
 from minitf.evaluation.checkpoints import average_checkpoints, model_weights, read_checkpoint
 from minitf.tokenizer import TextTokenizer, train_tokenizer
-from minitf.training.callbacks import Interrupted, Interruption, Monitor, Progress, RandomState
+from minitf.training.callbacks import (
+    FinalValidation,
+    Interrupted,
+    Interruption,
+    Monitor,
+    Progress,
+    RandomState,
+)
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 from minitf.training.data import TranslationData
 from minitf.training.environment import device_name
@@ -105,6 +112,7 @@ def _train(
             RandomState(),
             monitor,
             Progress(monitor, console),
+            FinalValidation(),
             Interruption(lambda: trainer.save_checkpoint(last)),  # after what counts the update
             best,
             *others,

@@ -138,6 +138,14 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["outputs", "parts", "whole"]
 
 
+def test_the_last_update_is_validated_and_saved(train: Train, tmp_path: Path) -> None:
+    done = train("run_dir=run", "trainer.max_steps=7", "trainer.val_check_interval=5")
+    assert done.returncode == 0, done.stderr
+    assert [int(r["step"]) for r in _metrics(tmp_path / "run") if r["val/loss"]] == [5, 7]
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 7
+
+
 def test_a_finished_run_can_be_made_longer(train: Train, tmp_path: Path) -> None:
     assert train("run_dir=whole", "trainer.max_steps=60").returncode == 0
     assert train("run_dir=parts").returncode == 0
