@@ -52,21 +52,14 @@ def build_module(
     implementation: Implementation, case: Case, dtype: torch.dtype, device: torch.device
 ) -> nn.Module:
     """The module of a case, in the case's mode, with its own initial weights."""
-    kdim, vdim = (
-        (case.embed_dim + 2, case.embed_dim + 5) if case.inputs == "kdim_vdim" else (None,) * 2
-    )
     module = implementation(
         case.embed_dim,
         case.heads[0],
         dropout=case.dropout,
-        bias=case.bias,
-        add_bias_kv=case.bias_kv,
-        add_zero_attn=case.zero_attn,
-        kdim=kdim,
-        vdim=vdim,
         batch_first=case.batch_first,
         dtype=dtype,
         device=device,
+        **case.options,
     )
     return module.train(case.mode == "train")
 

@@ -63,6 +63,18 @@ class Case:
         return self.lengths[0] if self.inputs == "self" else self.lengths[1]
 
     @property
+    def options(self) -> dict[str, object]:
+        """The constructor's options that not every attention has, where they are used."""
+        used: dict[str, object] = {
+            "bias": None if self.bias else False,
+            "add_bias_kv": self.bias_kv or None,
+            "add_zero_attn": self.zero_attn or None,
+        }
+        if self.inputs == "kdim_vdim":
+            used |= {"kdim": self.embed_dim + 2, "vdim": self.embed_dim + 5}
+        return {name: value for name, value in used.items() if value is not None}
+
+    @property
     def label(self) -> str:
         """The axes whose value is not the default, as one line."""
         parts = [f"{axis}={_show(v)}" for axis, v in asdict(self).items() if v != _DEFAULTS[axis]]

@@ -19,7 +19,7 @@ from minitf.config.schema import ModelConfig
 from minitf.equivalence import summaries
 from minitf.equivalence.cases import Case, covering_array
 from minitf.equivalence.decoding_level import run_decoding_level, train_weights
-from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.implementations import TORCH_OPTIONS, Implementation, resolve
 from minitf.equivalence.model_level import run_model_level
 from minitf.equivalence.models import Weights
 from minitf.equivalence.op_level import run_op_level
@@ -68,12 +68,16 @@ class Verification:
         return scenes_task(self.settings.seed)
 
     def cases(self) -> list[Case]:
-        """The case matrix of the setting."""
+        """The case matrix of the setting, without options that a constructor does not take."""
         effort, seed = self.settings.effort, self.settings.seed
-        return [
+        matrix = [
             case
             for number in range(effort.case_seeds)
             for case in covering_array(effort.strength, seed + number)
+        ]
+        sides = (self.reference, self.candidate)
+        return [
+            case for case in matrix if all(side.takes(o) for side in sides for o in case.options)
         ]
 
     def run(self, level: str) -> Iterator[LevelReport]:
@@ -90,7 +94,14 @@ class Verification:
                 self.device,
                 self.settings.seed,
             )
-            yield summaries.summarize_op(results, dtype)
+            report = summaries.summarize_op(results, dtype)
+            if missing := self._options_not_taken():
+                report.notes.append(f"left out, for a constructor does not take it: {missing}")
+            yield report
+
+    def _options_not_taken(self) -> str:
+        sides, options = (self.reference, self.candidate), TORCH_OPTIONS
+        return ", ".join(o for o in options if not all(side.takes(o) for side in sides))
 
     def _model(self) -> Iterator[LevelReport]:
         for dtype in self.settings.dtypes("float32", "bfloat16", "float64"):

@@ -145,7 +145,14 @@ def run_decoding_level(
         variants = {"cached": model(candidate)} | variants
     results = []
     for search in (DecodingMethod.greedy, DecodingMethod.beam):
-        options = DecodingConfig(method=search, beam_size=beam_size, max_length_extra=5)
+        # A little-trained model may end at once; a minimum makes the cache work for its verdict.
+        options = DecodingConfig(
+            method=search,
+            beam_size=beam_size,
+            min_length=5,
+            min_length_ratio=0.8,
+            max_length_extra=5,
+        )
         wanted = _search(model(reference), src, options)
         for name, variant in variants.items():
             try:

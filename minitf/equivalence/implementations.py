@@ -20,6 +20,9 @@ NAMES = {
     "custom": "minitf.attention.MultiHeadAttention",
 }
 
+TORCH_OPTIONS = ("bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim")
+"""What torch's constructor takes and not every other one; cases that need it may be left out."""
+
 _VARIED = ("embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim",
            "vdim", "batch_first", "device", "dtype")  # fmt: skip
 
@@ -33,9 +36,34 @@ class Implementation:
     """The class: called with torch's constructor arguments and `options`."""
     options: dict[str, Any] = field(default_factory=dict)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """A new module; `options` are added to the arguments."""
-        return self.build(*args, **{**kwargs, **self.options})
+    def __call__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> nn.Module:
+        """A new module; `options` are added to the arguments.
+
+        `device` and `dtype` are set afterwards where the constructor does not take them.
+
+        Raises:
+            UserError: the module cannot be built.
+        """
+        later = {
+            name: kwargs.pop(name)
+            for name in ("device", "dtype")
+            if name in kwargs and not self.takes(name)
+        }
+        try:
+            module = self.build(embed_dim, num_heads, **{**kwargs, **self.options})
+        except Exception as error:  # whatever a user's constructor raises is told in one line
+            message = " ".join(str(error).split())
+            raise UserError(
+                f"{self.label} cannot be built with {embed_dim}, {num_heads}, "
+                f"{', '.join(kwargs)}: {type(error).__name__}: {message}"
+            ) from error
+        return module.to(**later) if later else module
+
+    def takes(self, option: str) -> bool:
+        """Whether the constructor has a parameter of that name."""
+        parameters = inspect.signature(self.build).parameters
+        anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        return anything or option in parameters
 
     @property
     def factory(self) -> Callable[..., nn.Module]:

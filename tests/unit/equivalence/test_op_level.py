@@ -24,35 +24,24 @@ def run(candidate, dtype, seed, strength=2):
 
 def plain_cases(seed):
     """The matrix without what PlainAttention does not know."""
-    unknown = {"batch_first": True, "bias_kv": False, "zero_attn": False, "fully_masked": False}
+    unknown = {"bias_kv": False, "zero_attn": False, "fully_masked": False}
     return [
-        dataclasses.replace(
-            case,
-            **unknown,
-            batch=case.batch or 2,
-            inputs=case.inputs.replace("kdim_vdim", "cross"),
-            attn_mask=case.attn_mask.removesuffix("_per_head"),
-        )
+        dataclasses.replace(case, **unknown, inputs=case.inputs.replace("kdim_vdim", "cross"))
         for case in covering_array(2, seed)
     ]
 
 
-class Narrow(nn.Module):
-    """Takes torch's arguments, and gives those that PlainAttention knows."""
-
-    def __new__(cls, *args, add_bias_kv=None, add_zero_attn=None, kdim=None, vdim=None, **options):
-        return PlainAttention(*args, **options)
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("candidate", [TORCH, CUSTOM, FAST], ids=lambda side: side.label)
+@pytest.mark.parametrize("candidate", [CUSTOM, FAST], ids=lambda side: side.label)
 def test_correct_implementations_pass(candidate, dtype):
     results = run(candidate, dtype, seed=3)
     assert {r.verdict for r in results} <= {Verdict.bit_identical, Verdict.within_rounding}, [
         (r.case.label, r.finding) for r in results if r.finding
     ]
-    if candidate is TORCH:
-        assert {r.verdict for r in results} == {Verdict.bit_identical}
+
+
+def test_an_implementation_equals_itself_to_the_last_bit():
+    assert {r.verdict for r in run(TORCH, torch.float32, seed=3)} == {Verdict.bit_identical}
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -60,7 +49,7 @@ def test_correct_implementations_pass(candidate, dtype):
 def test_another_summation_order_is_within_rounding(dtype, seed):
     cases = plain_cases(seed)
     results = run_op_level(
-        TORCH, Implementation("plain", Narrow), [(c, dtype) for c in cases], CPU, seed
+        TORCH, Implementation("plain", PlainAttention), [(c, dtype) for c in cases], CPU, seed
     )
     assert {r.verdict for r in results} <= {Verdict.bit_identical, Verdict.within_rounding}, [
         (r.case.label, r.finding) for r in results if r.finding
@@ -77,14 +66,9 @@ def test_no_false_alarm_over_many_matrices(seed):
 
 
 def test_a_bug_is_found_with_the_conditions_that_bring_it_out():
-    class Buggy(nn.Module):
-        def __new__(cls, *args, add_bias_kv=0, add_zero_attn=0, kdim=0, vdim=0, **options):
-            return DropsPaddingInCrossAttention(*args, **options)
-
+    buggy = Implementation("buggy", DropsPaddingInCrossAttention)
     cases = plain_cases(seed=1)
-    results = run_op_level(
-        TORCH, Implementation("buggy", Buggy), [(c, torch.float32) for c in cases], CPU, 1
-    )
+    results = run_op_level(TORCH, buggy, [(c, torch.float32) for c in cases], CPU, 1)
     failing = [r for r in results if r.verdict is Verdict.different]
     assert failing
     assert all(r.case.key_padding != "none" and r.case.inputs != "self" for r in failing)
@@ -108,12 +92,8 @@ def test_an_implementation_that_averages_over_masked_keys_is_not_excused():
         def masked(self, scores, attn_mask, key_padding_mask):
             return super().masked(scores, attn_mask, key_padding_mask).clamp(min=-1e9)
 
-    class Build(nn.Module):
-        def __new__(cls, *args, add_bias_kv=0, add_zero_attn=0, kdim=0, vdim=0, **options):
-            return Uniform(*args, **options)
-
     case = Case(attn_mask="bool", fully_masked=True)
-    result = check_case(TORCH, Implementation("uniform", Build), case, torch.float32, CPU, seed=4)
+    result = check_case(TORCH, Implementation("uniform", Uniform), case, torch.float32, CPU, seed=4)
     assert result.verdict is Verdict.different
 
 
@@ -132,7 +112,7 @@ def test_weights_that_do_not_cross_over_are_the_users_to_put_right():
             super().__init__(*args, **kwargs)
             self.extra = nn.Parameter(torch.zeros(1))
 
-    with pytest.raises(UserError, match="must load the reference's state_dict, .*extra"):
+    with pytest.raises(UserError, match=r"must load the reference's state_dict, .*extra"):
         copy_weights(nn.MultiheadAttention(4, 2), Other(4, 2))
 
 

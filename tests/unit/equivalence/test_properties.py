@@ -41,7 +41,7 @@ def test_the_cache_is_checked_where_there_is_one():
 class OtherNames(PlainAttention):
     """An attention that has no counterpart in torch: other parameters, no weights."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, device=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.inner = PlainAttention(*args, **kwargs)
         for name in ("in_proj_weight", "in_proj_bias", "out_proj"):

@@ -1,0 +1,116 @@
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from plain_attention import PlainAttention
+
+from minitf.config.errors import UserError
+from minitf.equivalence.certify import Verification, verify
+from minitf.equivalence.figures import lockstep_figure
+from minitf.equivalence.implementations import Implementation
+from minitf.equivalence.output import log_to_wandb, write_report
+from minitf.equivalence.report import SCHEMA
+from minitf.equivalence.settings import parse
+
+SMALL = [
+    "level=training,properties", "dtype=float32", "data=letters", "steps=3", "batch_size=2",
+    "model.embed_dim=14", "model.num_heads=2", "model.num_encoder_layers=1",
+    "model.num_decoder_layers=1", "model.feedforward_dim=13", "seed=3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report():
+    return verify(parse(SMALL), "minitf verify <seed=3>")
+
+
+class Tags(HTMLParser):
+    """Every tag that is opened is closed."""
+
+    VOID = ("meta", "br", "path", "use", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+        self.sources = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.sources += [v for k, v in attributes if k in ("src", "href") and not v.startswith("#")]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_json_has_every_documented_key(report, tmp_path):
+    write_report(report, tmp_path)
+    found = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert found["schema"] == SCHEMA
+    assert found["verdict"] == "equivalent"
+    assert found["exit_code"] == 0
+    assert set(found) == {
+        "schema", "verdict", "statement", "exit_code", "command", "created", "seconds",
+        "reference", "candidate", "settings", "environment", "rules", "levels",
+        "known_differences",
+    }  # fmt: skip
+    training, properties = found["levels"]
+    assert training["verdict"] == "bit-identical"
+    assert len(training["curves"]["runs"]["candidate"]["loss"]) == 3
+    assert properties["title"] == "Properties, float64"
+    assert found["settings"]["model"]["embed_dim"] == 14
+    assert found["environment"]["torch"]
+
+
+def test_the_page_stands_alone(report, tmp_path):
+    write_report(report, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    parser = Tags()
+    parser.feed(page)
+    assert parser.open == []
+    assert parser.sources == []
+    assert "minitf verify &lt;seed=3&gt;" in page
+    assert page.count("<svg") == 1
+    assert "padding content" in page
+    assert not re.search(r"\$[a-z]", page)  # no placeholder is left
+    assert (tmp_path / "figures" / "training_float32.png").stat().st_size > 10_000
+
+
+def test_the_figure_shows_both_runs_and_the_envelope(report):
+    figure = lockstep_figure(report.levels[0].curves, "title", ("torch", "custom"))
+    assert len(figure.axes) == 4
+    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert "candidate: zero throughout" in labels
+    assert "rounding's envelope (10 ×)" in labels
+
+
+def test_the_wandb_run_is_offline_and_complete(report, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    figures = write_report(report, tmp_path)
+    run_dir = log_to_wandb(report, figures, tmp_path)
+    files = {path.suffix for path in (tmp_path / "wandb").rglob("*") if path.is_file()}
+    assert run_dir is not None
+    assert ".wandb" in files
+    assert {".html", ".png", ".json"} <= files
+
+
+def test_an_attention_that_cannot_be_built_is_told_in_one_line():
+    settings = parse([*SMALL[1:], "level=op"])
+    wrong = {"_target_": "torch.nn.Linear"}
+    with pytest.raises(
+        UserError, match=r"Linear cannot be built with .*TypeError: .*unexpected keyword"
+    ):
+        next(Verification(dataclasses.replace(settings, candidate=wrong)).run("op"))
+
+
+def test_options_that_a_constructor_does_not_take_are_left_out_and_told():
+    settings = parse([*SMALL[1:], "level=op"])
+    plain = Implementation("plain", PlainAttention)
+    verification = Verification(settings, candidate=plain)
+    assert 5 < len(verification.cases()) < 30
+    assert not any(case.bias_kv or case.inputs == "kdim_vdim" for case in verification.cases())
+    (note,) = [note for note in next(verification.run("op")).notes if note.startswith("left out")]
+    assert note.endswith("add_bias_kv, add_zero_attn, kdim, vdim")
