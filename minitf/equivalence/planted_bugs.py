@@ -105,6 +105,14 @@ def _bfloat16_softmax(
     return attend(weights, v, dropout, need_weights)
 
 
+def _overflowing_softmax(
+    _: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, *, is_causal: bool, dropout: float,
+    need_weights: bool,
+) -> Result:  # fmt: skip
+    exponentials = scores_of(q, k, mask, is_causal).exp()
+    return attend(exponentials / exponentials.sum(-1, keepdim=True), v, dropout, need_weights)
+
+
 def _mask_before_scale(
     original: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, **o: Any
 ) -> Result:
@@ -274,6 +282,7 @@ BUGS: tuple[Planted, ...] = (
     after_forward("output bias is added twice", _bias_twice),
     in_kernel("softmax runs over the queries", _wrong_axis),
     in_kernel("softmax is computed in bfloat16", _bfloat16_softmax),
+    in_kernel("softmax overflows for large scores", _overflowing_softmax),
     in_kernel("a sentence attends to its neighbour in the batch", _next_sentence),
     in_kernel("dropout comes before the softmax", _dropout_first),
     in_kernel("dropout does not rescale", _unscaled_dropout),

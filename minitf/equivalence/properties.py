@@ -97,8 +97,10 @@ class Subject:
         return torch.arange(SOURCE, device=self.device) >= lengths[:, None]
 
 
-def require_equal(a: Tensor, b: Tensor, what: str) -> None:
+def require_equal(a: Tensor, b: Tensor, what: str, magnitude: float = 0.0) -> None:
     """Equal but for SLACK units in the last place of the largest value.
+
+    `magnitude` is the size of a larger value that was met on the way.
 
     Raises:
         Violated: they are not.
@@ -106,7 +108,7 @@ def require_equal(a: Tensor, b: Tensor, what: str) -> None:
     if a.shape != b.shape:
         raise Violated(f"{what}: {tuple(a.shape)} against {tuple(b.shape)}")
     a, b = a.detach(), b.detach()
-    allowed = SLACK * ulp_size(float(b.abs().max()), torch.float64)
+    allowed = SLACK * ulp_size(max(float(b.abs().max()), magnitude), torch.float64)
     difference = float((a - b).abs().max())
     if not difference <= allowed:
         raise Violated(f"{what}: differs by {difference:.2g}, rounding explains {allowed:.2g}")
@@ -207,6 +209,16 @@ def key_permutation(subject: Subject) -> None:
     require_equal(after, before[:, order], "queries permuted")
 
 
+def large_scores(subject: Subject) -> None:
+    """Adding 800 to every score changes nothing, though exp(800) is beyond float64."""
+    module, inputs = subject.module(), subject.inputs()
+    shift = torch.full((TARGET, SOURCE), 800.0, dtype=torch.float64, device=subject.device)
+    for need_weights in (False, True):
+        plain, _ = module(*inputs, need_weights=need_weights)
+        output, _ = module(*inputs, attn_mask=shift, need_weights=need_weights)
+        require_equal(output, plain, "scores shifted by 800", magnitude=800.0)
+
+
 def weights_are_a_distribution(subject: Subject) -> None:
     """Weights are at least 0, 0 where masked, and sum to one; averaged ones are the heads' mean."""
     module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
@@ -286,6 +298,7 @@ PLAIN_CHECKS: tuple[Check, ...] = (
     padding_poison,
     batch_invariance,
     key_permutation,
+    large_scores,
     weights_are_a_distribution,
     weights_do_not_change_output,
     inputs_stay,
