@@ -31,6 +31,9 @@ def main() -> None:
             _hydra_main()
     except UserError as error:
         _fail(str(error))
+    except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         if message := explain(error):
             _fail(message)
