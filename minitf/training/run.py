@@ -36,6 +36,7 @@ from minitf.training.sweep import Sweep
 from minitf.training.trainer import (
     build_trainer,
     checkpoint_callbacks,
+    lightning_refusal,
     quiet_lightning,
     user_callbacks,
 )
@@ -137,6 +138,10 @@ def _train(
             f"go on with: python train.py resume={_shown(run_dir)}",
             highlight=False,
         )
+        raise
+    except Exception as error:
+        if refusal := lightning_refusal(error):
+            raise UserError(f"trainer: {refusal}") from error
         raise
     if not trainer.is_global_zero:
         return None

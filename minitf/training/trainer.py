@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import logging
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def build_trainer(
         if type(error).__name__ == "MisconfigurationException":
             raise UserError(f"trainer: {_one_line(error, options)}") from error
         raise
+
+
+def lightning_refusal(error: Exception) -> str | None:
+    """What Lightning found wrong with the options, in one line; None where another raised.
+
+    Some options are checked only once training begins: intervals against the data's length, the
+    metric that a callback watches.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = {"ValueError", "RuntimeError", "MisconfigurationException", "TypeError"}
+    if frames and "/lightning/" in frames[-1].filename and type(error).__name__ in own:
+        return " ".join(str(error).split())
+    return None
 
 
 def _one_line(error: Exception, options: dict[str, Any]) -> str:

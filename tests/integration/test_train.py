@@ -187,6 +187,12 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (["resume=nowhere"], "resume=nowhere: no such run directory"),
         (["schedule=cosine", "trainer.max_steps=-1", "trainer.max_epochs=-1"], "run's end"),
         (["data.train_size=0"], "train_size"),
+        (
+            ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/blue"],
+            "val/blue` which is not available",
+        ),
+        (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
+        (["callbacks=ema", "+callbacks.ema.dekay=0.5"], "dekay"),
     ],
 )
 def test_a_mistake_ends_with_one_line(

@@ -79,6 +79,25 @@ def test_decoding_options_and_attention_reach_the_model(translate, tiny_run, exp
     assert lines_of(out) == lines
 
 
+def test_a_users_own_class_is_found_in_the_working_directory(
+    translate, expected, tmp_path, monkeypatch
+):
+    (tmp_path / "my_own.py").write_text(
+        "from torch import nn\n"
+        "class Attention(nn.MultiheadAttention):\n"
+        "    def forward(self, *args, **options):\n"
+        "        print('mine')\n"
+        "        return super().forward(*args, **options)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    text = next(iter(expected))
+    code, out, _ = translate("--text", text, "--attention", "my_own.Attention")
+    assert code == 0
+    assert out.startswith("mine\n")
+    assert out.replace("mine\n", "") == expected[text] + "\n"
+
+
 def test_json_has_tokens_scores_and_alignment(translate, expected):
     texts = list(expected)[:2]
     code, out, _ = translate("--text", texts[0], "--text", "", "--text", texts[1], "--json")
