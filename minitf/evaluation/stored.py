@@ -55,10 +55,15 @@ def read_stored(directory: Path, checkpoint: str | None = None) -> Stored:
 
 
 def _read_run(directory: Path, checkpoint: str | None) -> Stored:
-    from minitf.config.compose import load_config, require_complete, to_dataclass
+    from omegaconf import OmegaConf
+
+    from minitf.config.compose import load_config, to_dataclass
 
     config = load_config(directory / "config.yaml")
-    require_complete(config)
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(
+            f"{directory / 'config.yaml'} has no value for {', '.join(missing)}: is it half-written?"
+        )
     tokenizer = _read_tokenizer(directory)
     weights = find_weights(directory, checkpoint)
     _check_fingerprint(directory, tokenizer, weights.tokenizer)

@@ -110,6 +110,17 @@ def test_decoding_options_are_checked(tiny_run, options, message):
         minitf.load(tiny_run, device="cpu").translate(TEXTS, **options)
 
 
+@pytest.mark.gpu
+def test_a_gpu_is_found_and_writes_the_same(tiny_run, sentences):
+    texts = [source for source, _ in sentences]
+    on_gpu = minitf.load(tiny_run)
+    assert on_gpu.device.type == "cuda"
+    on_cpu = minitf.load(tiny_run, device="cpu")
+    for translator in (on_gpu, on_cpu):
+        translator.model.double()  # no near tie of random weights is decided by rounding
+    assert on_gpu.translate(texts, beam_size=3) == on_cpu.translate(texts, beam_size=3)
+
+
 def test_a_single_string_is_no_list(tiny_run):
     with pytest.raises(UserError, match=r"write translate\(\[text\]\)"):
         minitf.load(tiny_run, device="cpu").translate("A dog")

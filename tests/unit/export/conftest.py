@@ -31,6 +31,8 @@ OVERRIDES = {
         "model.activation=swiglu",
         "model.tied_embeddings=two_way",
     ],
+    "words": ["tokenizer=word", "tokenizer.min_frequency=1"],
+    "characters": ["tokenizer=char", "tokenizer.min_frequency=1"],
     "swiglu": ["model.activation=swiglu", "model.norm=post"],
     "post_learned": ["model.positions=learned", "model.norm=post", "model.max_length=57"],
     "bias_kv": ["+attention.add_bias_kv=true"],

@@ -65,6 +65,15 @@ def test_the_tokenizer_is_the_same_with_eos(exported):
         assert tokenizer.decode(ids) == text
 
 
+@pytest.mark.parametrize("name", ["words", "characters"])
+def test_other_tokenizers_come_along(exported, name):
+    translator, _, tokenizer, _ = exported(name)
+    for text in ["A small dog sleeps.", "Why  does xyzzy laugh </s>?"]:
+        ids = translator.tokenizer.encode(text)
+        assert tokenizer(text).input_ids == [*ids, translator.tokenizer.eos_id]
+        assert tokenizer.decode(ids) == translator.tokenizer.decode(ids)
+
+
 def test_training_there_shifts_labels_as_here(exported):
     translator, model, tokenizer, _ = exported("pre_sinusoidal")
     batch = tokenizer(TEXTS[:1], text_target=["Ein Hund."], return_tensors="pt")
