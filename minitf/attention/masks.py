@@ -68,7 +68,9 @@ def build_mask(
         padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
     if padding is not None:
         if padding.requires_grad or (mask is not None and mask.requires_grad):
-            padding = padding.expand(-1, H, -1, -1)  # so a mask's gradient is summed as torch does
+            # By torch's own steps, so that the mask's gradient is summed in torch's order.
+            padding = padding.expand(-1, H, -1, -1).reshape(-1, 1, padding.shape[-1])
+            padding = padding.view(shape[0], H, 1, -1)
         mask = padding if mask is None else mask + padding
     if mask is None:
         return AttentionMask(None, False, None)

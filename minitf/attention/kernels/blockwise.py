@@ -1,14 +1,20 @@
-"""Attention in blocks of queries, with memory linear in the length where torch's is quadratic."""
+"""Attention in blocks of queries: memory grows with the length where torch's grows with its square.
+
+With dropout on a CPU, torch's fused kernel falls back to keeping all B·H·T·S scores. Here only one
+block of them exists at a time, forward and backward (after Dao et al. 2022, FlashAttention,
+appendix B.4, with blocks over queries alone).
+"""
+
+import math
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-
-from minitf.attention.kernels.math import math_attention
 
 BLOCK_SCORES = 2**20
-"""Scores held at a time: 4 MiB in float32, about a core's share of the cache."""
+"""Scores in a block: 4 MiB in float32, about a core's share of the cache."""
 
 
 def blockwise_attention(
@@ -20,40 +26,97 @@ def blockwise_attention(
     is_causal: bool,
     dropout: float,
 ) -> Float[Tensor, "B H T D"]:
-    """Compute softmax(q kᵀ / √D + mask) v, some queries at a time.
+    """Compute dropout(softmax(q kᵀ / √D + mask)) v, some queries at a time.
 
-    A query's result depends on no other query, so blocks are exact. In training each block's
-    scores are computed again in the backward pass instead of being kept (Chen et al. 2016), with
-    the same random numbers for dropout; causal blocks leave out the keys that none of them sees.
+    A query's result depends on no other query, so blocks are exact. The backward pass computes each
+    block's weights again, with the same random numbers, and has no second derivative. A mask gets
+    no gradient.
     """
-    B, H, T, _ = q.shape
-    S = k.shape[2]
-    rows = max(1, BLOCK_SCORES // (B * H * S))
-    if rows >= T:
-        return _block(q, k, v, _causal_rows(mask, is_causal, 0, T, S, q), dropout)
-    blocks = []
-    for start in range(0, T, rows):
-        stop = min(start + rows, T)
-        seen = min(stop, S) if is_causal else S
-        part = mask[:, :, start:stop] if mask is not None and mask.shape[2] > 1 else mask
-        part = _causal_rows(part, is_causal, start, stop, seen, q)
-        inputs = (q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], part, dropout)
-        if torch.is_grad_enabled():
-            blocks.append(checkpoint(_block, *inputs, use_reentrant=False))
-        else:
-            blocks.append(_block(*inputs))
-    return torch.cat(blocks, dim=2)
+    with torch.autocast(q.device.type, enabled=False):
+        mask = None if mask is None else mask.to(q.dtype)
+        inputs = (q, k.to(q.dtype), v.to(q.dtype), mask, is_causal, dropout)
+        context: Tensor = _Blockwise.apply(*inputs)  # type: ignore[no-untyped-call]
+    return context
 
 
-def _block(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    return math_attention(q, k, v, mask, is_causal=False, dropout=dropout, need_weights=False)[0]
+class _Blockwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        is_causal: bool,
+        dropout: float,
+    ) -> Tensor:
+        ctx.save_for_backward(q, k, v, mask)
+        ctx.is_causal, ctx.dropout, ctx.random_state = is_causal, dropout, torch.get_rng_state()
+        B, H, T, _ = q.shape
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # (B, H, L, D) -> (B·H, L, D)
+        context = v.new_empty(B * H, T, v.shape[-1])
+        for rows, seen in _blocks(q, k, is_causal):
+            weights = _weights(q[:, rows], k[:, :seen], _part(mask, B, H, rows), is_causal, rows)
+            if dropout > 0.0:
+                weights *= _keep(weights, dropout)
+            context[:, rows] = weights @ v[:, :seen]
+        return context.view(B, H, T, -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Write P for the weights, Z for dropout's factors, S for the scores, O = (P ∘ Z) v."""
+        q, k, v, mask = ctx.saved_tensors
+        B, H = q.shape[:2]
+        q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        scale = math.sqrt(1.0 / q.shape[-1])
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(ctx.random_state)
+            for rows, seen in _blocks(q, k, ctx.is_causal):
+                part = _part(mask, B, H, rows)
+                P = _weights(q[:, rows], k[:, :seen], part, ctx.is_causal, rows)
+                dP = grad[:, rows] @ v[:, :seen].mT  # so far d(P ∘ Z)
+                if ctx.dropout > 0.0:
+                    Z = _keep(P, ctx.dropout)
+                    dv[:, :seen].baddbmm_((P * Z).mT, grad[:, rows])
+                    dP *= Z
+                else:
+                    dv[:, :seen].baddbmm_(P.mT, grad[:, rows])
+                dS = P * (dP - (dP * P).sum(-1, keepdim=True))
+                dq[:, rows] = dS @ k[:, :seen] * scale
+                dk[:, :seen].baddbmm_(dS.mT, q[:, rows], alpha=scale)
+        gradients = (x.view(B, H, *x.shape[1:]) for x in (dq, dk, dv))
+        return *gradients, None, None, None
 
 
-def _causal_rows(
-    mask: Tensor | None, is_causal: bool, start: int, stop: int, seen: int, q: Tensor
-) -> Tensor | None:
-    """Rows `start` to `stop` of the causal mask over the first `seen` keys."""
-    if not is_causal:
-        return mask
-    rows = torch.full((stop - start, seen), float("-inf"), dtype=q.dtype, device=q.device)
-    return rows.triu(start + 1)[None, None]
+def _blocks(q: Tensor, k: Tensor, is_causal: bool) -> list[tuple[slice, int]]:
+    """Which queries make a block, and how many keys they may see."""
+    T, S = q.shape[1], k.shape[1]
+    size = max(1, BLOCK_SCORES // (q.shape[0] * S))
+    stops = [min(start + size, T) for start in range(0, T, size)]
+    return [
+        (slice(start, stop), min(stop, S) if is_causal else S)
+        for start, stop in zip(range(0, T, size), stops, strict=True)
+    ]
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, rows: slice) -> Tensor:
+    q = q * math.sqrt(1.0 / q.shape[-1])
+    if is_causal:
+        future = torch.full((q.shape[1], k.shape[1]), float("-inf"), dtype=q.dtype)
+        mask = future.triu(rows.start + 1)
+    scores = q @ k.mT if mask is None else torch.baddbmm(mask, q, k.mT)
+    return F.softmax(scores, dim=-1)
+
+
+def _part(mask: Tensor | None, B: int, H: int, rows: slice) -> Tensor | None:
+    """Rows of a mask, for every head if heads differ: (b, h, t, S) -> (B·H or 1, t, S)."""
+    if mask is None:
+        return None
+    mask = mask[:, :, rows] if mask.shape[2] > 1 else mask
+    return mask[0] if mask.shape[:2] == (1, 1) else mask.expand(B, H, -1, -1).flatten(0, 1)
+
+
+def _keep(weights: Tensor, dropout: float) -> Tensor:
+    """Dropout's factors: 0 with this probability, else 1 / (1 - dropout)."""
+    return F.dropout(torch.ones_like(weights), dropout)
