@@ -62,7 +62,7 @@ def _read_run(directory: Path, checkpoint: str | None) -> Stored:
     config = load_config(directory / "config.yaml")
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(
-            f"{directory / 'config.yaml'} has no value for {', '.join(missing)}: is it half-written?"
+            f"{directory / 'config.yaml'} has no value for {', '.join(missing)}: is it whole?"
         )
     tokenizer = _read_tokenizer(directory)
     weights = find_weights(directory, checkpoint)
