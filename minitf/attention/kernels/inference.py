@@ -19,6 +19,8 @@ from minitf.attention.masks import causal_mask
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
 
+PADDING, PER_HEAD = 1, 2  # the kinds of mask, (B, T) and (B, H, T, T), by torch's numbers
+
 
 def follows_torch(
     attention: "MultiHeadAttention",
@@ -84,9 +86,11 @@ def inference_attention(
     q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
     scores = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, T)
     if mask is None:
-        weights = torch._softmax(scores, -1, False)  # F.softmax rises to float32 under autocast
+        # In place, as torch does; F.softmax would rise to float32 under autocast.
+        weights = torch._softmax(scores, -1, False, out=scores)
+    elif mask.shape == (B, 1, 1, T):
+        weights = torch._masked_softmax(scores, mask.isinf().view(B, T), 3, PADDING)
     else:
-        per_head = 2  # the kind of mask that is (B, H, T, T)
-        weights = torch._masked_softmax(scores, mask.isinf().expand(B, H, T, T), 3, per_head)
-    context = torch.bmm(weights.view(B * H, T, T), v)
+        weights = torch._masked_softmax(scores, mask.isinf().expand(B, H, T, T), 3, PER_HEAD)
+    context = torch.bmm(weights.view(B * H, T, T), v, out=q)  # the queries have been used
     return context.view(B, H, T, D), weights if need_weights else None
