@@ -85,7 +85,8 @@ class TranslationModule(LightningModule):
         sums = label_smoothed_cross_entropy(
             logits, batch.tgt_out.repeat(2, 1), label_smoothing=smoothing, pad_id=pad_id
         )
-        first, second = F.log_softmax(logits.float(), dim=-1).chunk(2)  # (B, T, V) each
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        first, second = F.log_softmax(logits, dim=-1, dtype=dtype).chunk(2)  # (B, T, V) each
         both_ways = (first.exp() - second.exp()) * (first - second)  # KL(p|q) + KL(q|p)
         padding = (batch.tgt_out == pad_id).unsqueeze(-1)
         divergence = both_ways.masked_fill(padding, 0.0).sum() / 2

@@ -81,13 +81,16 @@ def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path)
 
 
 def _readable_pair(tokenizer: TextTokenizer, result: SplitResult) -> tuple[str, str] | None:
-    """The first right translation, else any, that is neither trivial nor too long for a picture."""
+    """A translation that fits into a picture; rather a right one of some length."""
     pairs = list(zip(result.sources, result.translations, result.references, strict=True))
+    found: tuple[str, str] | None = None
     for source, translation, _ in sorted(pairs, key=lambda pair: pair[1] != pair[2]):
         lengths = [len(tokenizer.encode(text)) for text in (source, translation)]
-        if min(lengths) >= 5 and max(lengths) <= 20:
+        if 5 <= min(lengths) and max(lengths) <= 20:
             return source, translation
-    return None
+        if found is None and 1 <= min(lengths) and max(lengths) <= 40:
+            found = source, translation
+    return found
 
 
 def log_results(

@@ -37,7 +37,7 @@ def sentences() -> list[Sentence]:
 
 def test_splits_have_their_sizes_and_columns(data: DatasetDict) -> None:
     assert {split: len(rows) for split, rows in data.items()} == {
-        "train": 40_000,
+        "train": 80_000,
         "val": 500,
         "test": 1_000,
         "compositional": 1_000,
