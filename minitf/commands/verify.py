@@ -22,7 +22,7 @@ keys (KEY=VALUE, as in `python train.py`):
   quick | thorough         every pair or triple of case values; 40 or 200 lockstep steps; ...
   dtype=auto               float32, bfloat16, float16, float64; auto: those usual for each level
   device=auto              cpu, cuda
-  seed=0  steps=40  batch_size=8
+  seed=0  steps=40  batch_size=8  threads=1
   model=nano               a file of configs/model; model.embed_dim=64 changes a key
   data=scenes              what models train on: scenes, or letters to be reversed
   run=RUN_DIR              compare a trained model: its sizes, weights, tokenizer and data
@@ -63,8 +63,11 @@ def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
     from minitf.equivalence.output import log_to_wandb, write_report
 
     console = _console()
-    if f"seed={settings.seed}" not in overrides:
-        overrides.append(f"seed={settings.seed}")
+    import torch
+
+    for key, value in (("seed", settings.seed), ("threads", torch.get_num_threads())):
+        if not any(given.startswith(f"{key}=") for given in overrides):
+            overrides.append(f"{key}={value}")
     command = command_line(overrides)
     console.print(command, style="dim", highlight=False)
     report = verify(settings, command, lambda level: print_level(console, level))

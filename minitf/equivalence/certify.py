@@ -1,5 +1,6 @@
 """Run the levels and draw the verdict."""
 
+import dataclasses
 import datetime
 import functools
 import os
@@ -119,12 +120,14 @@ class Verification:
             yield summaries.summarize_model(result, dtype)
 
     def _training(self) -> Iterator[LevelReport]:
+        """With dropout, the model's own or a tenth: the draws belong to what must be the same."""
         effort = self.settings.effort
+        model = dataclasses.replace(self.model, dropout=self.model.dropout or 0.1)
         for dtype in self.settings.dtypes("float32", "bfloat16"):
             result = run_training_level(
                 self.reference,
                 self.candidate,
-                self.model,
+                model,
                 self.task,
                 dtype,
                 self.device,
@@ -185,17 +188,21 @@ def verify(
     start = time.monotonic()
     verification = Verification(settings)
     reports: list[LevelReport] = []
-    random_state = torch.get_rng_state()
-    for level in settings.levels:
-        began = time.monotonic()
-        for report in verification.run(level):
-            report.seconds = time.monotonic() - began
-            reports.append(report)
-            if progress:
-                progress(report)
+    random_state, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(settings.threads or threads)
+    try:
+        for level in settings.levels:
             began = time.monotonic()
-    torch.set_rng_state(random_state)
-    return _conclude(verification, reports, command, time.monotonic() - start)
+            for report in verification.run(level):
+                report.seconds = time.monotonic() - began
+                reports.append(report)
+                if progress:
+                    progress(report)
+                began = time.monotonic()
+        return _conclude(verification, reports, command, time.monotonic() - start)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
 
 
 def _conclude(

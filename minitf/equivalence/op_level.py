@@ -171,7 +171,7 @@ def _notes(
     if bool(blind.any()) and not same_bits(wanted["output"][blind], received["output"][blind]):
         notes.append(
             "fully masked queries: "
-            + " against ".join(
+            + ", where the reference gives ".join(
                 _blind_result(results["output"][blind]) for results in (received, wanted)
             )
         )

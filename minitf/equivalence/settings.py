@@ -65,6 +65,8 @@ class VerifySettings:
     steps: int | None = None
     """Of lockstep training, instead of the setting's."""
     batch_size: int | None = None
+    threads: int | None = None
+    """Of the CPU; null: torch's own number. Bits depend on it, as a sum's order does."""
     data: str = "scenes"
     """What models train on: the embedded corpus, or letters to be reversed."""
     run: str | None = None
@@ -107,6 +109,7 @@ class VerifySettings:
 
 _GROUPS = ("reference", "candidate", "model")
 _KEYS = [f.name for f in dataclasses.fields(VerifySettings) if f.name != "model_name"]
+_COUNTS = ("steps", "batch_size", "threads")
 _CHOICES = {
     "setting": SETTINGS,
     "dtype": ("auto", *DTYPES),
@@ -166,10 +169,10 @@ def checked(values: dict[str, Any]) -> VerifySettings:
         UserError: one is not.
     """
     for key, value in values.items():
-        optional = key in ("steps", "batch_size")
+        optional = key in _COUNTS
         if (optional or key == "seed") and not (type(value) is int or (optional and value is None)):
             raise UserError(f"{key} must be a whole number, got {value!r}")
-        if key in ("steps", "batch_size") and value is not None and value < 1:
+        if key in _COUNTS and value is not None and value < 1:
             raise UserError(f"{key} must be at least 1, got {value}")
         if key in _CHOICES and value not in _CHOICES[key]:
             there, near = ", ".join(_CHOICES[key]), neighbours(str(value), _CHOICES[key])

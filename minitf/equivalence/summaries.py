@@ -183,7 +183,7 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
 
 def summarize_training(result: TrainingResult) -> LevelReport:
     """Lockstep curves against rounding's envelope."""
-    dropout = "with dropout" if result.dropout else "without dropout"
+    dropout = f"with dropout {result.dropout:g}" if result.dropout else "without dropout"
     steps = f"{result.steps} steps {dropout}, {result.precision}"
     if result.verdict is Verdict.bit_identical:
         summary = f"{steps}: losses, gradient norms and weights the same to the last bit"

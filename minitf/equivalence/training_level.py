@@ -70,8 +70,8 @@ class TrainingResult:
     """Lockstep curves of all runs and their verdict."""
 
     steps: int
-    dropout: bool
-    """Whether the model's dropout was on."""
+    dropout: float
+    """The largest of the model's dropout probabilities; 0: none was on."""
     precision: str
     curves: dict[str, Curve]
     """By run: reference, candidate, again, one, rounded-0, rounded-1, ..."""
@@ -208,9 +208,9 @@ def run_training_level(
                 run.perturb()
             run.step(batch, precision)
             run.measure_distance(runs["reference"])
-    with_dropout = max(config.dropout, config.attention_dropout, config.activation_dropout) > 0
-    result = _judge(runs, steps, with_dropout, dtype)
-    if result.verdict is not Verdict.different or not with_dropout:
+    dropout = max(config.dropout, config.attention_dropout, config.activation_dropout)
+    result = _judge(runs, steps, dropout, dtype)
+    if result.verdict is not Verdict.different or not dropout:
         return result
     plain = run_training_level(
         reference, candidate, without_dropout(config), task, dtype, device, seed,
@@ -272,9 +272,7 @@ def _precision(
     return lambda: nullcontext()
 
 
-def _judge(
-    runs: dict[str, _Run], steps: int, with_dropout: bool, dtype: torch.dtype
-) -> TrainingResult:
+def _judge(runs: dict[str, _Run], steps: int, dropout: float, dtype: torch.dtype) -> TrainingResult:
     curves = {name: run.curve for name, run in runs.items()}
     differs = [
         any(d != 0 for d in at)
@@ -300,7 +298,7 @@ def _judge(
     states = [run.random_state for run in (runs["reference"], runs["candidate"])]
     return TrainingResult(
         steps=steps,
-        dropout=with_dropout,
+        dropout=dropout,
         precision=_precision_name(dtype),
         curves=curves,
         envelopes=envelopes,
