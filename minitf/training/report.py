@@ -86,9 +86,9 @@ def _readable_pair(tokenizer: TextTokenizer, result: SplitResult) -> tuple[str, 
     found: tuple[str, str] | None = None
     for source, translation, _ in sorted(pairs, key=lambda pair: pair[1] != pair[2]):
         lengths = [len(tokenizer.encode(text)) for text in (source, translation)]
-        if 5 <= min(lengths) and max(lengths) <= 20:
+        if min(lengths) >= 5 and max(lengths) <= 20:
             return source, translation
-        if found is None and 1 <= min(lengths) and max(lengths) <= 40:
+        if found is None and min(lengths) >= 1 and max(lengths) <= 40:
             found = source, translation
     return found
 
