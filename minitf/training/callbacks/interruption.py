@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a run between two updates, with a checkpoint that resumes exactly."""
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -9,6 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 ASK_EVERY = 10
 """Updates between two questions to the other processes of a data-parallel run."""
+
+SAME_KEY_PRESS = 1.0
+"""Seconds within which a signal may come twice: from the terminal, and from a parent process."""
 
 
 class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
@@ -24,7 +28,7 @@ class Interruption(Callback):
 
     Lightning ends a KeyboardInterrupt wherever the program stands; the batch that was half done
     would be lost on resume. Here the update is finished, `save` is called, and `Interrupted` ends
-    the run. A second Ctrl-C ends it at once.
+    the run. A second Ctrl-C, later, ends it at once.
 
     Args:
         save: writes the checkpoint.
@@ -33,6 +37,7 @@ class Interruption(Callback):
     def __init__(self, save: Callable[[], None]) -> None:
         self._save = save
         self._signal: int | None = None
+        self._received = 0.0
         self._previous: dict[int, Any] = {}
         self._updates = 0
 
@@ -43,10 +48,12 @@ class Interruption(Callback):
             self._previous[signum] = signal.signal(signum, self._receive)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
+        now = time.monotonic()
+        if self._signal is None:
+            self._signal, self._received = signum, now
+        elif signum == signal.SIGINT and now - self._received > SAME_KEY_PRESS:
             self._restore()
             raise KeyboardInterrupt
-        self._signal = signum
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
