@@ -1,9 +1,11 @@
 """`minitf verify`: are two attention implementations the same, and where are they not?"""
 
 import datetime
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +88,7 @@ def _console() -> "Console":
     from rich.console import Console
 
     # A pipe or a log has no width of its own; the tables need this much.
-    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 
 
 def _new_directory() -> str:
@@ -99,4 +101,8 @@ def _self_test(settings: "VerifySettings") -> int:
 
     console = _console()
     results = run_self_test(settings, lambda result: print_result(console, result))
+    if settings.out:
+        path = Path(settings.out) / "self_test.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([asdict(r) for r in results], indent=1), encoding="utf-8")
     return conclude(console, results)

@@ -78,6 +78,6 @@ def _difference_panel(panel: Any, curves: dict[str, Any], measure: str, name: st
             panel.plot([], [], color=color, label=f"{label}: zero throughout")
     panel.set_yscale("log")
     panel.set_title(f"{name} (bottom: 0)", fontsize=10)
-    panel.legend(frameon=False, fontsize=7)
+    panel.legend(framealpha=0.7, edgecolor="none", fontsize=7)
     if curves["outside_at"]:
         panel.axvline(curves["outside_at"], color="tab:red", lw=0.8, ls=":")

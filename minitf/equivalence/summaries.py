@@ -30,8 +30,9 @@ _GROUPS = {
 }
 """Kinds of tensors by name; all others are gradients of parameters."""
 _COLUMNS = ["tensors", "same bits", "rounding", "different", "max ULP", "median ULP",
-            "error/allowed", "nearer c:r"]  # fmt: skip
-_SHOWN_FINDINGS = 8
+            "error/allowed", "nearer cand:ref"]  # fmt: skip
+_TENSORS = "Tensors (nearer: how many of the candidate's, of the reference's, to the truth)"
+_SHOWN_FINDINGS = 5
 
 
 def tensor_row(tensors: Sequence[TensorVerdict]) -> list[Cell]:
@@ -81,7 +82,7 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
         findings=findings if failing else [],
         notes=shown_notes,
         tables=[
-            Table("Tensors", ["kind", *_COLUMNS], rows),
+            Table(_TENSORS, ["kind", *_COLUMNS], rows),
             Table(
                 "Cases",
                 ["case", "verdict", "max ULP", "error / allowed", "finding", "notes"],
@@ -162,10 +163,10 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
         title=f"Model, {dtype_name(dtype)}",
         verdict=result.verdict,
         summary=f"{result.sizes}: "
-        + (f"first other bits at {first}" if first else "every layer, logits and loss the same"),
+        + _where_they_part(first, result.gradients),
         findings=findings,
         tables=[
-            Table("Tensors", ["kind", *_COLUMNS],
+            Table(_TENSORS, ["kind", *_COLUMNS],
                   [[name, *tensor_row(tensors)] for name, tensors in groups.items() if tensors]),
             Table(
                 "Layers in order of computation",
@@ -181,6 +182,14 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
     )  # fmt: skip
 
 
+def _where_they_part(first: str, gradients: Sequence[TensorVerdict]) -> str:
+    if first:
+        return f"first other bits at {first}"
+    if any(t.verdict is not Verdict.bit_identical for t in gradients):
+        return "every layer, logits and loss the same, other bits in gradients"
+    return "every layer, logits, loss and gradient the same to the last bit"
+
+
 def summarize_training(result: TrainingResult) -> LevelReport:
     """Lockstep curves against rounding's envelope."""
     dropout = f"with dropout {result.dropout:g}" if result.dropout else "without dropout"
@@ -192,7 +201,7 @@ def summarize_training(result: TrainingResult) -> LevelReport:
     else:
         summary = f"{steps}: outside rounding's envelope from step {result.outside_at}"
     notes = [f"the reference against itself: {result.machine_noise:.2g} in loss"]
-    if result.dropout_finding:
+    if result.dropout_finding and result.verdict.equivalent:
         notes.append(
             f"with dropout {result.dropout_finding}: other dropout masks, for the memory layout or "
             f"the draws differ; judged without dropout"
