@@ -135,7 +135,8 @@ def append_learned_key(
 ) -> Float[Tensor, "B H S_plus_1 D"]:
     """Append one learned position to keys or values (add_bias_kv); in memory (S + 1, B, H, D)."""
     B, H, _, D = x.shape
-    rows = row.view(1, 1, H, D).expand(1, B, H, D)
+    # repeat, not expand, as torch does: its gradient is the sum over B in another order.
+    rows = row.repeat(1, B, 1).view(1, B, H, D)
     return torch.cat([x.permute(2, 0, 1, 3), rows]).permute(1, 2, 0, 3)
 
 

@@ -15,7 +15,7 @@ from minitf.attention.functional import (
     project_query,
     project_separately,
 )
-from minitf.attention.kernels import BIT_IDENTICAL, CONTIGUOUS, KERNELS, check_kernel
+from minitf.attention.kernels import BIT_IDENTICAL, KERNELS, check_kernel, may_be_slices
 from minitf.attention.kernels.inference import follows_torch, project_and_scale
 from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries
@@ -201,7 +201,9 @@ class MultiHeadAttention(nn.Module):
 
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
-        heads = HeadLayout(self.num_heads, layout.batch_first, slices=kernel not in CONTIGUOUS)
+        heads = HeadLayout(
+            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.embed_dim)
+        )
         if kernel == "inference":
             q, k, v = project_and_scale(self, query)
         else:

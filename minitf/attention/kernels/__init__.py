@@ -49,11 +49,15 @@ BIT_IDENTICAL = frozenset({"math", "fused"})
 The others choose the layout that is quickest and agree within rounding.
 """
 
-CONTIGUOUS = frozenset({"math"})
-"""Kernels whose q, k and v must not be slices of a packed projection.
 
-A matrix product adds in an order that depends on how its factors lie in memory.
-"""
+def may_be_slices(name: str, embed_dim: int) -> bool:
+    """Whether a kernel takes q, k and v as slices of a packed projection, or else as copies.
+
+    A matrix product adds in an order that depends on how its factors lie in memory. For equality
+    with torch to the last bit `math` needs copies, and `fused` where an odd E would leave every
+    second row of a slice unaligned.
+    """
+    return name != "math" and (name != "fused" or embed_dim % 2 == 0)
 
 
 def check_kernel(name: str) -> None:

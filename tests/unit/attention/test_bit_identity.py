@@ -38,6 +38,14 @@ def test_sample_of_large_sizes(grid, dtype):
     assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
 
 
+@pytest.mark.parametrize("sizes", [(5, 11, 7, 3, 5), (3, 7, 5, 7, 3), (2, 31, 17, 3, 11)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_odd_widths(grid, dtype, sizes):
+    """There the parts of a packed projection lie unaligned, and torch copies them."""
+    cases = grid.sample(120, seed=6, sizes=sizes)
+    assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_any_number_of_threads(grid, threads):
     before = torch.get_num_threads()
