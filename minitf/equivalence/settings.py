@@ -45,7 +45,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(2, 1, 40, 8, 100, 12),
-    "thorough": Effort(3, 3, 200, 32, 600, 64),
+    "thorough": Effort(3, 3, 200, 16, 600, 64),
 }
 
 

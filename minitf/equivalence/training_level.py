@@ -120,17 +120,18 @@ class _Run:
             torch.cuda.set_rng_state(self.random_state[1], self.device)
 
     @torch.no_grad()
-    def perturb(self, one: bool = False) -> None:
-        """Move every weight, or only the first of the last matrix, to a neighbouring number."""
+    def perturb_all(self) -> None:
+        """Move every weight to a neighbouring number."""
         assert self.noise is not None
-        parameters = [p for p in self.model.parameters() if p.dim() == 2]
-        for parameter in parameters[-1:] if one else self.model.parameters():
-            moved = perturb(parameter, self.noise)
-            if one:
-                moved = parameter.clone().index_put_(
-                    (torch.tensor(0), torch.tensor(0)), moved[0, 0]
-                )
-            parameter.copy_(moved)
+        for parameter in self.model.parameters():
+            parameter.copy_(perturb(parameter, self.noise))
+
+    @torch.no_grad()
+    def perturb_one(self) -> None:
+        """Move one weight, the first of the last matrix, to a neighbouring number."""
+        assert self.noise is not None
+        weight = [p for p in self.model.parameters() if p.dim() == 2][-1][:1, :1]
+        weight.copy_(perturb(weight, self.noise))
 
     def step(
         self, batch: TokenBatch, precision: Callable[[], AbstractContextManager[None]]
@@ -149,12 +150,11 @@ class _Run:
     @torch.no_grad()
     def measure_distance(self, reference: "_Run") -> None:
         """Append the relative distance of this run's weights from the reference's."""
-        difference = norm = 0.0
-        pairs = zip(self.model.parameters(), reference.model.parameters(), strict=True)
-        for mine, its in pairs:
-            difference += float((mine.double() - its.double()).square().sum())
-            norm += float(its.double().square().sum())
-        self.curve.weight_distance.append(math.sqrt(difference / norm))
+        mine, its = (
+            torch.nn.utils.parameters_to_vector(run.model.parameters()).double()
+            for run in (self, reference)
+        )
+        self.curve.weight_distance.append(float((mine - its).norm() / its.norm()))
 
 
 def run_training_level(
@@ -205,7 +205,7 @@ def run_training_level(
             for group in run.optimizer.param_groups:
                 group["lr"] = learning_rate * min(1.0, (number + 1) / max(1, steps // 10))
             if name.startswith("rounded"):
-                run.perturb()
+                run.perturb_all()
             run.step(batch, precision)
             run.measure_distance(runs["reference"])
     dropout = max(config.dropout, config.attention_dropout, config.activation_dropout)
@@ -242,7 +242,7 @@ def _start_runs(
         )
         for name, (side, noise) in sides.items()
     }  # fmt: skip
-    runs["one"].perturb(one=True)
+    runs["one"].perturb_one()
     for number, name in enumerate(copies):
         _round_attention(runs[name].model, RandomRounding(dtype, seed + number))
     return runs
