@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from minitf.attention import KeyValueCache
+from minitf.model.dropout import Dropout
 from minitf.model.feedforward import ACTIVATIONS, projections
 
 
@@ -45,9 +46,9 @@ class EncoderLayer(nn.Module):
         self.linear1, self.linear2 = projections(embed_dim, feedforward_dim, activation)
         self.norm1 = nn.LayerNorm(embed_dim)
         self.norm2 = nn.LayerNorm(embed_dim)
-        self.dropout = nn.Dropout(activation_dropout)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
+        self.dropout = Dropout(activation_dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
         self.activation = ACTIVATIONS[activation]
         self.pre_norm = pre_norm
 
@@ -106,10 +107,10 @@ class DecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(embed_dim)
         self.norm2 = nn.LayerNorm(embed_dim)
         self.norm3 = nn.LayerNorm(embed_dim)
-        self.dropout = nn.Dropout(activation_dropout)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
-        self.dropout3 = nn.Dropout(dropout)
+        self.dropout = Dropout(activation_dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.dropout3 = Dropout(dropout)
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
         self.pre_norm = pre_norm
 

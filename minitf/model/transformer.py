@@ -21,6 +21,7 @@ from minitf.model.checks import (
     check_sizes,
     check_takes_rotary_base,
 )
+from minitf.model.dropout import Dropout
 from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
 from minitf.model.feedforward import ACTIVATIONS
 from minitf.model.initialization import initialize
@@ -131,7 +132,7 @@ class Transformer(nn.Module):
         )
         self.src_positions = _positions(positions, embed_dim, max_length)
         self.tgt_positions = _positions(positions, embed_dim, max_length)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = _Stack(
             [
                 EncoderLayer(*sizes, new_attention(**rotary), **layer_options)

@@ -35,6 +35,20 @@ def test_every_block_size_gives_the_same(monkeypatch, rows):
         torch.testing.assert_close(grad, wanted, rtol=1e-11, atol=1e-13)
 
 
+def test_what_stands_at_padding_does_not_count():
+    """Not even NaN, on the path that leaves such rows out; elsewhere it is multiplied by zero."""
+    hidden, weight, target = _problem()
+    target[[0, 5, 22]] = 0
+    poisoned = hidden.detach().clone()
+    poisoned[target == 0] = float("nan")
+    poisoned.requires_grad_()
+    loss = linear_cross_entropy(poisoned, weight, target, label_smoothing=0.1).loss
+    found = torch.autograd.grad(loss, [poisoned, weight])
+    loss = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1).loss
+    for grad, wanted in zip(found, torch.autograd.grad(loss, [hidden, weight]), strict=True):
+        torch.testing.assert_close(grad, wanted, rtol=0, atol=0)
+
+
 def test_large_logits_do_not_overflow():
     hidden, weight, target = _problem()
     found = linear_cross_entropy(1e3 * hidden, weight, target).loss
