@@ -33,8 +33,9 @@ def print_findings(console: Console, found: Findings) -> None:
 def _table(work: str, rows: list[Row]) -> Table:
     """One work; columns that no row fills are left out."""
     cells = [_cells(row) for row in rows]
-    table = Table("name", title=work, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=work, title_justify="left", box=box.SIMPLE_HEAD)
     headings = [heading for heading in cells[0] if any(row[heading] for row in cells)]
+    table.add_column("name", no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row, shown in zip(rows, cells, strict=True):

@@ -49,6 +49,8 @@ class Measured:
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
     """Known once it was built, such as its number of parameters."""
+    warm_up: dict[str, Any] = field(default_factory=dict)
+    """What it answered to round 0."""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """Figures of each round, the warm-up left out."""
     peak_memory: float | None = None
@@ -125,12 +127,7 @@ class _Worker:
         self.found = Measured(implementation.name)
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         self._directory = tempfile.TemporaryDirectory(prefix="minitf-bench-")
-        package = str(Path(minitf.__file__).parent.parent)
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-            "HF_HUB_OFFLINE": "1",
-            "WANDB_MODE": "offline",
-        }
+        environment = worker_environment()
         if threads is not None:
             environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(
@@ -170,11 +167,13 @@ class _Worker:
             self.found.facts = answer["ready"]
 
     def ask(self, number: int) -> None:
-        """One round; of round 0 nothing is kept."""
+        """One round."""
         if self.found.error is None:
             self._tell({"round": number})
             answer = self._hear()
-            if answer is not None and number > 0:
+            if answer is not None and number == 0:
+                self.found.warm_up = answer
+            elif answer is not None:
                 self.found.rounds.append(answer)
 
     def finish(self) -> None:
@@ -206,6 +205,16 @@ class _Worker:
         lines = [line.strip() for line in self._stderr if line.strip()]
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"its process was {how}" + (f": {lines[-1]}" if lines else "")
+
+
+def worker_environment() -> dict[str, str]:
+    """This process' environment, with this package to be found from any directory, and offline."""
+    package = str(Path(minitf.__file__).parent.parent)
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_MODE": "offline",
+    }
 
 
 @contextlib.contextmanager

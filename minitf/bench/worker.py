@@ -23,7 +23,7 @@ def main() -> None:
             function = getattr(importlib.import_module(task["module"]), task["function"])
             function(Rounds(receive, send), **task["arguments"])
         except ImportError as error:
-            answer({"error": _not_installed(error)})
+            answer({"error": not_installed(error)})
         except Exception as error:
             traceback.print_exc()
             text = " ".join(str(error).split())
@@ -50,7 +50,8 @@ def resident_peak() -> float:
     return usage / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _not_installed(error: ImportError) -> str:
+def not_installed(error: ImportError) -> str:
+    """What to install, in one line."""
     missing = (error.name or "").partition(".")[0]
     if missing in ("transformers", "accelerate", "x_transformers", "ctranslate2"):
         return f"{missing} is not installed: pip install 'minitf[bench]'"
