@@ -47,8 +47,6 @@ def run(quick: bool, overrides: Sequence[str] = (), run_dir: Path | None = None)
     Raises:
         UserError: the directory holds no run, or its data are gone.
     """
-    if run_dir is not None and overrides:
-        raise UserError(f"bench decoding: --run sets data and model; leave out {overrides[0]}")
     with tempfile.TemporaryDirectory(prefix="minitf-bench-") as directory:
         place = Path(directory)
         chosen = train_briefly(place, overrides) if run_dir is None else run_dir.resolve()

@@ -94,6 +94,8 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
                 f"bench: there is no work {work!r}; there is: {', '.join(WORKS)}; "
                 "an override reads KEY=VALUE"
             )
+    if works == ["decoding"] and arguments.run and overrides:
+        raise UserError(f"bench decoding: --run sets data and model; leave out {overrides[0]}")
     return works or list(WORKS), overrides, arguments
 
 

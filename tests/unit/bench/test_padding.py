@@ -13,6 +13,8 @@ TGT = np.array([2, 2, 7, 2])
 def test_padding_is_counted_by_batch() -> None:
     # {0, 1}: 2 · (5 + 2) = 14 positions, 10 tokens; {2, 3}: 2 · (3 + 7) = 20 positions, 13 tokens.
     assert padding([np.array([0, 1]), np.array([2, 3])], SRC, TGT) == pytest.approx(11 / 34)
+    # {0, 2}: the longest source and the longest target are of two pairs: 2 · (5 + 7), 17 tokens.
+    assert padding([np.array([0, 2])], SRC, TGT) == pytest.approx(7 / 24)
     # Equal lengths together: {1, 3} has none.
     assert padding([np.array([1, 3])], SRC, TGT) == 0
 
