@@ -5,19 +5,18 @@ round, so that a busy machine slows all alike; what counts is the ratio of media
 """
 
 import math
-import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
+from minitf.bench.rows import Findings, Row, median_and_spread, with_ratios
+from minitf.bench.worker import resident_peak
 
 REFERENCE = "torch.nn.MultiheadAttention"
 
@@ -76,15 +75,14 @@ FULL = (
 )
 
 
-def run(quick: bool) -> list[dict[str, Any]]:
+def run(quick: bool) -> Findings:
     """Measure this machine.
 
     Args:
         quick: fewer works and rounds.
 
     Returns:
-        Rows {work, name, value, unit, ratio, spread}: median milliseconds per call, its ratio to
-        torch's module in the same rounds, and the interquartile range over the median. In the full
+        Rows of milliseconds per call, their ratio to torch's module in the same rounds; in the full
         run also rows of peak memory in MiB.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -95,7 +93,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
         for T in (1024, 2048, 4096):
             for dropout in (0.0, 0.1):
                 rows += measure_memory(Work((1, T, 512, 8), dropout=dropout), device)
-    return rows
+    return Findings(rows, [], [f"torch {torch.__version__}, {torch.get_num_threads()} threads"])
 
 
 def implementations(work: Work) -> dict[str, Callable[..., nn.Module]]:
@@ -139,7 +137,7 @@ def step(build: Callable[..., nn.Module], work: Work, device: str) -> Callable[[
     return call
 
 
-def measure_time(work: Work, device: str, rounds: int) -> list[dict[str, Any]]:
+def measure_time(work: Work, device: str, rounds: int) -> list[Row]:
     """Time every implementation, interleaved; short calls are repeated to last 20 ms."""
     steps = {name: step(build, work, device) for name, build in implementations(work).items()}
     for call in steps.values():
@@ -147,48 +145,28 @@ def measure_time(work: Work, device: str, rounds: int) -> list[dict[str, Any]]:
     start = time.perf_counter()
     steps[REFERENCE]()
     repeats = math.ceil(0.02 / (time.perf_counter() - start))
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    milliseconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, call in steps.items():
             start = time.perf_counter()
             for _ in range(repeats):
                 call()
-            seconds[name].append((time.perf_counter() - start) / repeats)
-    reference = statistics.median(seconds[REFERENCE])
+            milliseconds[name].append((time.perf_counter() - start) * 1e3 / repeats)
     rows = []
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        low, _, high = statistics.quantiles(times, n=4)
-        rows.append(
-            {
-                "work": work.label(device),
-                "name": name,
-                "value": round(median * 1e3, 4),
-                "unit": "ms",
-                "ratio": round(median / reference, 3),
-                "spread": round((high - low) / median, 3),
-            }
-        )
-    return rows
+    for name, times in milliseconds.items():
+        median, spread = median_and_spread(times)
+        rows.append(Row(work.label(device), name, median, "ms", spread=spread))
+    return with_ratios(rows)
 
 
-def measure_memory(work: Work, device: str) -> list[dict[str, Any]]:
+def measure_memory(work: Work, device: str) -> list[Row]:
     """Measure the peak of memory that one call adds, each implementation in its own process."""
-    peaks = {}
+    rows = []
     for name in implementations(work):
         command = [sys.executable, "-m", __name__, name, repr(work), device]
-        peaks[name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
-    return [
-        {
-            "work": work.label(device),
-            "name": name,
-            "value": round(peak, 1),
-            "unit": "MiB",
-            "ratio": round(peak / peaks[REFERENCE], 3),
-            "spread": 0.0,
-        }
-        for name, peak in peaks.items()
-    ]
+        peak = float(subprocess.run(command, check=True, capture_output=True).stdout)
+        rows.append(Row(work.label(device), name, peak, "MiB"))
+    return with_ratios(rows)
 
 
 def peak_memory(name: str, work: Work, device: str) -> float:
@@ -199,20 +177,13 @@ def peak_memory(name: str, work: Work, device: str) -> float:
     call = step(implementations(work)[name], work, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        before = torch.cuda.memory_allocated() / 2**20
         call()
-        return float(torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+        return torch.cuda.max_memory_allocated() / 2**20 - before
+    before = resident_peak()
     call()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident_peak() - before
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        print(peak_memory(sys.argv[1], eval(sys.argv[2]), sys.argv[3]))
-    else:
-        for row in run(quick="--quick" in sys.argv):
-            print(
-                f"{row['work']:60} {row['name']:28} {row['value']:10.3f} {row['unit']} "
-                f"{row['ratio']:6.3f} ±{row['spread']:.0%}"
-            )
+    print(peak_memory(sys.argv[1], eval(sys.argv[2]), sys.argv[3]))

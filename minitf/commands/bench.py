@@ -1,58 +1,118 @@
 """`minitf bench`: this machine's speed and memory, minitf and the alternatives side by side."""
 
-import json
+import argparse
+import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minitf.commands.arguments import Parser
+from minitf.config.errors import UserError
 
-_EPILOG = """\
-attention: the custom module's kernels against torch.nn.MultiheadAttention, interleaved, one call
-each per round. Times are medians; ratio is to torch's module in the same rounds, below 1 is
-faster; spread is the interquartile range over the median.
+if TYPE_CHECKING:
+    from minitf.bench.rows import Findings
+
+WORKS = {
+    "training": "target tokens per second of an update, against every alternative",
+    "attention": "the custom module's kernels against torch.nn.MultiheadAttention",
+    "decoding": "greedy and beam 5, against transformers and CTranslate2 on equal weights",
+    "padding": "its share of the positions that training computes, against plain ways of batching",
+    "startup": "seconds from the command to the first update, on data seen before",
+}
+"""What can be measured, each by `minitf.bench.NAME`."""
+
+_EPILOG = f"""\
+works (all of them if none is named):
+{chr(10).join(f"  {name:<10} {text}" for name, text in WORKS.items())}
+
+Data, batching and model are set as for `python train.py`: `experiment=…`, `data=…`, `model=…`,
+`batching.tokens=…`. Each implementation runs in a process of its own, and they take turns.
+ratio is a row's median over the fastest alternative's of the same work: for tokens/s above 1 is
+faster, for ms below 1.
 
 examples:
-  minitf bench attention --quick
-  minitf bench attention --json attention.json"""
+  minitf bench training --quick
+  minitf bench training experiment=multi30k_tiny data.root=DIR --json training.json
+  minitf bench decoding --run outputs/latest --plot decoding.png"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = Parser("bench", "Measure this machine.", _EPILOG)
-    parser.add_argument("work", choices=["attention"], help="what to measure")
-    parser.add_argument("--quick", action="store_true", help="about a minute on two cores")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to it")
-    arguments = parser.parse_args(argv)
+    works, overrides, arguments = parse(argv)
+    for file in (arguments.json, arguments.plot):
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"bench: {file} cannot be written: there is no {file.parent}")
 
+    from rich.console import Console
+
+    from minitf.bench.report import HEADER, plot, print_findings, write_json
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are started after its use
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(HEADER, highlight=False)
+    found: list[Findings] = []
+    for work in works:
+        found.append(_run(work, overrides, arguments))
+        print_findings(console, found[-1])
+    if arguments.json:
+        write_json(arguments.json, found, _machine())
+    if arguments.plot:
+        rows = [row for one in found for row in one.rows]
+        plot(rows).savefig(arguments.plot, dpi=150)
+    return 0 if any(one.rows for one in found) else 1
+
+
+def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace]:
+    """Works, overrides, and the options.
+
+    Raises:
+        UserError: no such work or option.
+    """
+    parser = Parser("bench", "Measure this machine.", _EPILOG)
+    parser.add_argument("words", nargs="*", metavar="WORK | KEY=VALUE", help="see below")
+    parser.add_argument("--quick", action="store_true", help="about two minutes a work")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to it")
+    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the rows into it")
+    parser.add_argument(
+        "--compile", action="store_true", help="training: also under torch.compile (takes minutes)"
+    )
+    parser.add_argument(
+        "--run",
+        metavar="DIR",
+        type=Path,
+        help="decoding: a trained run (default: a small one is trained first)",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    overrides = [word for word in arguments.words if "=" in word]
+    works = [word for word in arguments.words if "=" not in word]
+    for work in works:
+        if work not in WORKS:
+            raise UserError(
+                f"bench: there is no work {work!r}; there is: {', '.join(WORKS)}; "
+                "an override reads KEY=VALUE"
+            )
+    if works == ["decoding"] and arguments.run and overrides:
+        raise UserError(f"bench decoding: --run sets data and model; leave out {overrides[0]}")
+    return works or list(WORKS), overrides, arguments
+
+
+def _run(work: str, overrides: list[str], arguments: argparse.Namespace) -> "Findings":
+    run: Any = importlib.import_module(f"minitf.bench.{work}").run
+    options: dict[str, Any] = {} if work == "attention" else {"overrides": overrides}
+    if work == "training":
+        options["compile"] = arguments.compile
+    if work == "decoding":
+        options["run_dir"] = arguments.run
+    found: Findings = run(arguments.quick, **options)
+    return found
+
+
+def _machine() -> dict[str, Any]:
     import torch
 
-    from minitf.bench.attention import run
+    from minitf.training.environment import environment
 
-    rows = run(quick=arguments.quick)
-    _print(rows, f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"results": rows}, indent=2) + "\n")
-    return 0
-
-
-def _print(rows: list[dict[str, Any]], caption: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("work", "name", caption=caption, caption_justify="left")
-    for heading in ("median", "ratio", "spread"):
-        table.add_column(heading, justify="right")
-    previous = None
-    for row in rows:
-        if row["work"] != previous and previous is not None:
-            table.add_section()
-        table.add_row(
-            row["work"] if row["work"] != previous else "",
-            row["name"],
-            f"{row['value']:,.3f} {row['unit']}",
-            f"{row['ratio']:.3f}",
-            f"±{row['spread']:.0%}",
-        )
-        previous = row["work"]
-    Console(soft_wrap=False).print(table)
+    return environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

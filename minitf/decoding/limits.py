@@ -63,8 +63,7 @@ def limits_of(
     most = model.max_positions - 1 if model.max_positions is not None else None
     minima, maxima = [], []
     for length, forced in zip((real & (src != eos_id)).sum(1).tolist(), prefixes, strict=True):
-        longest = int(config.max_length_ratio * length + config.max_length_extra)
-        longest = max(longest, len(forced))
+        longest = max(longest_output(length, config), len(forced))
         if most is not None:
             longest = min(longest, most)
             if len(forced) > most:
@@ -76,3 +75,8 @@ def limits_of(
         maxima.append(longest)
         minima.append(min(shortest, longest))
     return Limits(minima, maxima)
+
+
+def longest_output(source_length: int, config: DecodingConfig) -> int:
+    """The most tokens that a source of so many tokens may get, EOS counted in neither."""
+    return int(config.max_length_ratio * source_length + config.max_length_extra)

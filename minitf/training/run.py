@@ -87,7 +87,7 @@ def _train(
 ) -> float | None:
     console.print(f"data       {_describe(settings.data)}", highlight=False)
     splits = load_data(settings.data)
-    tokenizer = _tokenizer(settings, splits["train"], run_dir)
+    tokenizer = run_tokenizer(settings, splits["train"], run_dir)
     model = build_model(settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id)
     data = TranslationData(
         settings.batching, splits, tokenizer, settings.seed, settings.tokenizer.dropout
@@ -166,7 +166,7 @@ def _prepare(run_dir: Path, config: DictConfig, resume: bool) -> None:
         temporary.replace(latest)
 
 
-def _tokenizer(settings: TrainConfig, split: Dataset, run_dir: Path) -> TextTokenizer:
+def run_tokenizer(settings: TrainConfig, split: Dataset, run_dir: Path) -> TextTokenizer:
     """The run's own tokenizer if it has one, else one trained on the training split."""
     path = run_dir / "tokenizer.json"
     if path.is_file():

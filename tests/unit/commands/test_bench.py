@@ -7,6 +7,7 @@ import pytest
 
 from minitf import commands
 from minitf.bench import attention
+from minitf.commands.bench import parse
 
 
 def test_rows_are_printed_and_written(
@@ -31,3 +32,44 @@ def test_an_unknown_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "attention" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["training", "--fast"], "--fast"),
+        (["padding", "data=scenses"], "scenses"),
+        (["padding", "batching.token=5"], "did you mean tokens"),
+        (["training", "data=text_files"], "data.root"),
+        (["startup", "--json", "no/such/folder/a.json"], "no/such/folder"),
+        (["decoding", "--run", "no/such/run"], "no/such/run"),
+        (["decoding", "--run", "no/such/run", "data=scenes"], "leave out data=scenes"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(
+    arguments: list[str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["bench", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert wrong in err
+
+
+def test_words_options_and_overrides_come_in_any_order() -> None:
+    works, overrides, options = parse(["--quick", "training", "data=copy", "--compile", "seed=3"])
+    assert (works, overrides) == (["training"], ["data=copy", "seed=3"])
+    assert options.quick
+    assert options.compile
+    assert parse([])[0] == ["training", "attention", "decoding", "padding", "startup"]
+
+
+def test_padding_of_any_data_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, picture = tmp_path / "a.json", tmp_path / "a.png"
+    data = ["data=reverse", "data.train_size=503", "tokenizer=char"]
+    command = ["bench", "padding", *data, "--quick", "--json", str(file), "--plot", str(picture)]
+    assert commands.main(command) == 0
+    rows = json.loads(file.read_text())["results"]
+    assert [row["work"] for row in rows[::3]] == ["padding/2048", "padding/4096", "padding/8192"]
+    assert rows[0]["ratio"] == pytest.approx(rows[0]["value"] / rows[1]["value"], rel=1e-4)
+    assert picture.stat().st_size > 1000
+    assert "503 pairs of reverse" in capsys.readouterr().out

@@ -1,0 +1,300 @@
+"""Training: target tokens per second of an update, of everybody, on the same batches."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from omegaconf import OmegaConf
+
+from minitf.batching import Batch
+from minitf.bench.hardware import FORMULA, cuda_peak, peak_remark, training_flops
+from minitf.bench.rounds import Implementation, Measured, measure
+from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
+from minitf.bench.task import TrainingTask
+from minitf.config.compose import compose_config, plain, require_complete, to_dataclass
+from minitf.config.schema import Norm, TrainConfig
+from minitf.data import load_data
+from minitf.tokenizer import TextTokenizer
+from minitf.training.data import TranslationData
+from minitf.training.run import run_tokenizer
+
+BARE = {
+    "minitf": "own",
+    "torch.nn.Transformer": "torch_transformer",
+    "transformers Marian": "hugging_face:marian",
+    "transformers M2M100": "hugging_face:m2m100",
+    "x-transformers": "lucidrains",
+}
+"""Models in a bare loop, by name: a file of `minitf.bench.alternatives`, and its function."""
+
+SIZES = {"cpu": ("tiny", "small"), "cuda": ("base", "big")}
+"""Of configs/model, by device; `model=NAME` on the command line measures that one alone."""
+
+PRECISIONS = ("float32", "bfloat16")
+
+_FORCED = (
+    "optimizer=adam", "logger=csv", "tokenizer.dropout=0", "objective.r_drop=0",
+    "trainer.accumulate_grad_batches=1", "trainer.gradient_clip_val=1.0", "trainer.max_steps=-1",
+    "trainer.max_epochs=-1", "trainer.max_time=null", "trainer.limit_val_batches=0",
+    "trainer.limit_train_batches=null", "evaluation.average_last=0", "schedule=inverse_sqrt",
+    "evaluation.val_bleu_sentences=0",
+    "model.positions=sinusoidal", "model.activation=relu", "model.tied_embeddings=three_way",
+    "model.attention_dropout=0", "model.activation_dropout=0", "compile=false",
+)  # fmt: skip
+"""One micro-batch an update, no validation, and only what every library can do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    positions: int
+    """Source and target positions of a round's batches; at least one batch."""
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredBatches:
+    """What `store_batches` wrote."""
+
+    file: Path
+    steps: int
+    """Batches, and so updates, in a round."""
+    tokens: list[tuple[int, int]]
+    """Source and target tokens of each batch, the warm-up's first."""
+    tokenizer: TextTokenizer
+
+
+def plan(quick: bool, device: str) -> Plan:
+    """Two minutes, or some twelve with both precisions."""
+    positions = 8_192 if device == "cpu" else 262_144
+    return Plan(3, positions, PRECISIONS[:1]) if quick else Plan(9, positions, PRECISIONS)
+
+
+def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Findings:
+    """Measure this machine.
+
+    Args:
+        quick: few rounds, in float32 alone.
+        overrides: as for `python train.py`: data, batching, model.
+        compile: also measure each under torch.compile at every precision.
+
+    Returns:
+        Rows of tokens/s for each size: `training/SIZE/PRECISION/DEVICE`, and of the full run
+        `training/SIZE/best/DEVICE`, where each is at its own best.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    settled = plan(quick, device)
+    chosen = tuple(o.partition("=")[2] for o in overrides if o.startswith("model="))
+    others = [o for o in overrides if not o.startswith("model=")]
+    found = Findings([], [], [FORMULA])
+    modes = [(p, c) for p in settled.precisions for c in ((False, True) if compile else (False,))]
+    with tempfile.TemporaryDirectory(prefix="minitf-bench-") as directory:
+        batches: StoredBatches | None = None
+        for size in chosen or SIZES[device]:
+            settings = compose_settings([*others, f"model={size}", *_FORCED])
+            batches = batches or store_batches(
+                settings, Path(directory), settled.rounds + 1, settled.positions
+            )
+            task = task_of(settings, batches, device)
+            found.remarks.append(_remark(size, task, batches, settled.rounds))
+            for precision, compiled in modes:
+                variant = replace(task, precision=precision, compile=compiled)
+                work = f"training/{size}/{precision}{'+compile' if compiled else ''}/{device}"
+                _measure(work, variant, settings, batches, settled.rounds, found)
+            found.rows.extend(best_rows(found.rows, size, device))
+    return found
+
+
+def _measure(
+    work: str,
+    task: TrainingTask,
+    settings: TrainConfig,
+    batches: StoredBatches,
+    rounds: int,
+    found: Findings,
+) -> None:
+    """One group of workers that take turns; adds to what was found."""
+    *measured, gemm = measure([*implementations(task, settings), _peak(task)], rounds)
+    peak: float | None = max((r["flops"] for r in gemm.rounds), default=None)
+    if task.device == "cuda":
+        peak = cuda_peak(torch.cuda.get_device_name(), task.precision)
+    rows = []
+    for one in measured:
+        if one.error is not None:
+            found.failures.append(Failure(work, one.name, one.error))
+        else:
+            rows.append(row(work, one, task, batches.tokens, peak))
+    found.rows.extend(_with_overhead(with_ratios(rows)))
+    found.remarks.append(f"{work}: {peak_remark(task.precision, peak, task.device)}")
+
+
+def _with_overhead(rows: list[Row]) -> list[Row]:
+    """The fit's row says how it stands to its own bare loop."""
+    bare = {r.name: r.value for r in rows}.get("minitf")
+    return [
+        replace(r, note=f"{r.value / bare:.2f} × its bare loop")
+        if bare and r.name == "minitf fit"
+        else r
+        for r in rows
+    ]
+
+
+def implementations(task: TrainingTask, settings: TrainConfig) -> list[Implementation]:
+    """Everybody who trains, minitf first."""
+    place = "minitf.bench.alternatives"
+    plain_task = asdict(task)
+    bare = [
+        Implementation(name, f"{place}.bare", "run", {"library": library, "task": plain_task})
+        for name, library in BARE.items()
+    ]
+    precision = "bf16-mixed" if task.precision == "bfloat16" else "32-true"
+    config = replace(
+        settings, trainer={**settings.trainer, "precision": precision}, compile=task.compile
+    )
+    arguments = {"config": plain(OmegaConf.structured(config)), "task": plain_task}
+    fit = Implementation("minitf fit", f"{place}.own_fit", "run", arguments)
+    trainer = Implementation(
+        "transformers Marian Seq2SeqTrainer",
+        f"{place}.seq2seq_trainer",
+        "run",
+        {"task": plain_task},
+    )
+    return [bare[0], fit, *bare[1:], trainer]
+
+
+def _peak(task: TrainingTask) -> Implementation:
+    size = 2048 if task.device == "cpu" else 64  # a GPU's peak is known by its name
+    return Implementation(
+        "matrix product",
+        "minitf.bench.alternatives.peak",
+        "run",
+        {"size": size, "precision": task.precision},
+    )
+
+
+def row(
+    work: str, one: Measured, task: TrainingTask, tokens: list[tuple[int, int]], peak: float | None
+) -> Row:
+    """The row of an implementation.
+
+    Args:
+        work: the row's work.
+        one: its rounds, the warm-up left out.
+        task: what it did.
+        tokens: source and target tokens of each stored batch, the warm-up's first.
+        peak: FLOP/s that the hardware could do.
+    """
+    speed, spread = median_and_spread([r["tokens"] / r["seconds"] for r in one.rounds])
+    share = None
+    if peak is not None:
+        counted = tokens[task.steps : task.steps * (len(one.rounds) + 1)]
+        src, tgt = (sum(side) for side in zip(*counted, strict=True))
+        share = training_flops(task, src, tgt) / tgt * speed / peak
+    return Row(
+        work,
+        one.name,
+        speed,
+        "tokens/s",
+        spread=spread,
+        peak_memory=one.peak_memory,
+        peak_share=share,
+    )
+
+
+def best_rows(rows: Sequence[Row], size: str, device: str) -> list[Row]:
+    """Each implementation at the precision and compile mode that suit it best.
+
+    Args:
+        rows: of any sizes; none is given back where this one was measured in one mode only.
+        size: the one asked for.
+        device: for the work's name.
+    """
+    of_size = [r for r in rows if r.work.split("/")[1] == size]
+    if len({r.work for r in of_size}) < 2:
+        return []
+    best: dict[str, Row] = {}
+    for r in of_size:
+        if r.name not in best or r.value > best[r.name].value:
+            best[r.name] = r
+    work = f"training/{size}/best/{device}"
+    return with_ratios(
+        replace(r, work=work, ratio=None, note=f"in {r.work.split('/')[2]}") for r in best.values()
+    )
+
+
+def compose_settings(overrides: Sequence[str]) -> TrainConfig:
+    """The configuration of `python train.py OVERRIDES`, good in any directory.
+
+    Raises:
+        UserError: an override that does not fit, or a value that is missing.
+    """
+    config = compose_config([*overrides, "run_dir=run"])
+    require_complete(config)
+    settings = cast(TrainConfig, to_dataclass(config))
+    if hasattr(settings.data, "root"):
+        settings.data.root = str(Path(settings.data.root).resolve())
+    return settings
+
+
+def store_batches(
+    settings: TrainConfig, directory: Path, rounds: int, positions: int
+) -> StoredBatches:
+    """Write the batches that the fit of `settings` begins with, for as many rounds.
+
+    Args:
+        settings: data, tokenizer, batching and seed are read.
+        directory: where to.
+        rounds: how many.
+        positions: source and target positions of a round, one batch at least.
+    """
+    splits = load_data(settings.data)
+    tokenizer = run_tokenizer(settings, splits["train"], directory)
+    loader = TranslationData(settings.batching, splits, tokenizer, settings.seed).train_dataloader()
+    steps = max(1, positions // (settings.batching.tokens or positions))
+    batches: list[Batch] = []
+    while len(batches) < rounds * steps:  # epoch after epoch
+        batches += list(loader)
+    del batches[rounds * steps :]
+    file = directory / "batches.pt"
+    torch.save([{"src": b.src, "tgt": b.tgt, "tokens": b.num_target_tokens} for b in batches], file)
+    tokens = [(b.num_source_tokens, b.num_target_tokens) for b in batches]
+    return StoredBatches(file, steps, tokens, tokenizer)
+
+
+def task_of(settings: TrainConfig, batches: StoredBatches, device: str) -> TrainingTask:
+    """What everybody is given, in float32."""
+    model = settings.model
+    return TrainingTask(
+        vocab_size=batches.tokenizer.vocab_size,
+        pad_id=batches.tokenizer.pad_id,
+        bos_id=batches.tokenizer.bos_id,
+        eos_id=batches.tokenizer.eos_id,
+        embed_dim=model.embed_dim,
+        num_heads=model.num_heads,
+        num_encoder_layers=model.num_encoder_layers,
+        num_decoder_layers=model.num_decoder_layers,
+        feedforward_dim=model.feedforward_dim,
+        pre_norm=model.norm is Norm.pre,
+        dropout=model.dropout,
+        label_smoothing=settings.objective.label_smoothing,
+        clip=1.0,
+        batches=str(batches.file),
+        steps=batches.steps,
+        longest=settings.batching.max_length + 1,
+        device=device,
+    )
+
+
+def _remark(size: str, task: TrainingTask, batches: StoredBatches, rounds: int) -> str:
+    mean = sum(tgt for _, tgt in batches.tokens) / len(batches.tokens)
+    return (
+        f"training/{size}: {rounds} rounds of {task.steps} "
+        f"{'update' if task.steps == 1 else 'updates'} after one of warm-up, "
+        f"{mean:,.0f} target tokens a batch, vocabulary {task.vocab_size:,}, "
+        f"dropout {task.dropout}, {'pre' if task.pre_norm else 'post'}-norm where there is a choice"
+    )
