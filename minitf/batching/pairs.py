@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 import torch
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from minitf.batching.batch import Batch
 from minitf.config.errors import UserError
 from minitf.config.schema import BatchingConfig, LongPairs
+from minitf.data.cache import kept
 from minitf.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = npt.NDArray[np.int64]
+
+_FORMAT = 1
+"""Raised when the code below makes other arrays of the same text, tokenizer and options."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,12 @@ class EncodedPairs(torch.utils.data.Dataset[Batch]):
 
 
 def encode_pairs(
-    dataset: Dataset, tokenizer: TextTokenizer, config: BatchingConfig, *, split: str = "data"
+    dataset: Dataset,
+    tokenizer: TextTokenizer,
+    config: BatchingConfig,
+    *,
+    split: str = "data",
+    cache_dir: Path | None = None,
 ) -> EncodedPairs:
     """Encode a split's `src` and `tgt` columns, in host memory.
 
@@ -147,6 +160,8 @@ def encode_pairs(
         tokenizer: the run's.
         config: `max_length` and what to do with pairs beyond it.
         split: the split's name, for messages.
+        cache_dir: where encoded pairs are kept, by a digest of the text, the tokenizer and
+            `config`; None: always encode.
 
     Raises:
         UserError: A pair is longer than `max_length` and `long_pairs` is `error`, or none is left.
@@ -155,6 +170,24 @@ def encode_pairs(
         raise UserError(
             f"batching.max_length must be at least 2 (a token and its end), got {config.max_length}"
         )
+    if cache_dir is None:
+        return _encode(dataset, tokenizer, config, split)
+    depends_on = (
+        _FORMAT, tokenizers.__version__, dataset._fingerprint, tokenizer.fingerprint,
+        config.max_length, config.long_pairs.value,
+    )  # fmt: skip
+    digest = hashlib.blake2b(repr(depends_on).encode(), digest_size=16).hexdigest()
+    return kept(
+        cache_dir / f"pairs-{digest}.safetensors",
+        lambda: _encode(dataset, tokenizer, config, split),
+        lambda path: _load(path, tokenizer.pad_id),
+        _save,
+    )
+
+
+def _encode(
+    dataset: Dataset, tokenizer: TextTokenizer, config: BatchingConfig, split: str
+) -> EncodedPairs:
     columns = dataset[:]  # whole columns: row by row takes seconds
     src, tgt = tokenizer.encode_batch(columns["src"]), tokenizer.encode_batch(columns["tgt"])
     longest = config.max_length - 1
@@ -184,3 +217,21 @@ def encode_pairs(
         num_skipped=len(src) - len(kept),
         num_truncated=len(long) if config.long_pairs == LongPairs.truncate else 0,
     )
+
+
+def _save(pairs: EncodedPairs, path: Path) -> None:
+    counts = np.array([pairs.num_skipped, pairs.num_truncated])
+    arrays = {"rows": pairs.rows, "counts": counts}
+    for side, sequences in (("src", pairs.src), ("tgt", pairs.tgt)):
+        arrays[f"{side}_tokens"] = sequences.tokens[:-1].numpy()
+        arrays[f"{side}_lengths"] = sequences.host_lengths
+    save_file(arrays, path)
+
+
+def _load(path: Path, pad_id: int) -> EncodedPairs:
+    arrays = load_file(path)
+    src, tgt = (
+        FlatSequences.of(arrays[f"{side}_tokens"], arrays[f"{side}_lengths"], pad_id)
+        for side in ("src", "tgt")
+    )
+    return EncodedPairs(src, tgt, arrays["rows"], *arrays["counts"].tolist())

@@ -23,6 +23,7 @@ from minitf.training.run import run_tokenizer
 
 BARE = {
     "minitf": "own",
+    "minitf fast": "own:fast",
     "torch.nn.Transformer": "torch_transformer",
     "transformers Marian": "hugging_face:marian",
     "transformers M2M100": "hugging_face:m2m100",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minitf.config.errors import UserError
@@ -13,14 +14,19 @@ from minitf.config.schema import (
     TextFilesConfig,
     ToyConfig,
 )
-from minitf.data.in_memory import dataset_dict
+from minitf.data.cache import kept
+from minitf.data.in_memory import dataset_dict, load_splits, save_splits
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 
-def load_data(config: DataConfig) -> DatasetDict:
+def load_data(config: DataConfig, cache_dir: Path | None = None) -> DatasetDict:
     """Read or make the data set that the configuration names.
+
+    Args:
+        config: the `data` options.
+        cache_dir: where a generated corpus is kept; None: always generate it.
 
     Returns:
         Splits `train` and `val`, then every test split, with string columns `src` and `tgt`. Their
@@ -30,9 +36,12 @@ def load_data(config: DataConfig) -> DatasetDict:
         UserError: Whatever is wrong with options or files, naming file and line.
     """
     if isinstance(config, ScenesConfig):
-        from minitf.data.scenes import load_scenes
+        from minitf.data.scenes import load_scenes, scenes_digest
 
-        return load_scenes(config)
+        if cache_dir is None:
+            return load_scenes(config)
+        folder = cache_dir / f"scenes-{scenes_digest(config)}"
+        return kept(folder, lambda: load_scenes(config), load_splits, save_splits)
     if isinstance(config, ToyConfig):
         from minitf.data.toy import load_toy
 

@@ -13,6 +13,7 @@ from tokenizers import trainers
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TokenizerConfig, TokenizerKind
+from minitf.data.cache import kept
 from minitf.tokenizer.pieces import BYTES, SPECIALS, new_bpe, new_characters, new_words
 from minitf.tokenizer.text_tokenizer import TextTokenizer
 
@@ -21,7 +22,10 @@ _FORMAT = 1
 
 
 def train_tokenizer(
-    texts: Iterable[str], config: TokenizerConfig, cache_dir: str | Path | None = None
+    texts: Iterable[str],
+    config: TokenizerConfig,
+    cache_dir: str | Path | None = None,
+    text_digest: str | None = None,
 ) -> TextTokenizer:
     """A tokenizer whose vocabulary comes from the given text.
 
@@ -32,26 +36,34 @@ def train_tokenizer(
             fewer merges or words, the vocabulary is smaller.
         cache_dir: where trained tokenizers are kept, by a digest of text and options; the same
             request is then answered from there. None: always train.
+        text_digest: of `texts`, where one is known: then what is kept is found without them.
 
     Raises:
         UserError: An option out of range, or no text.
     """
-    texts = list(texts)
-    _check(texts, config)
+    _check(config)
     if cache_dir is None:
-        return _train(texts, config)
-    cached = Path(cache_dir) / f"tokenizer-{_digest(texts, config)}.json"
-    if cached.is_file():
-        try:
-            return TextTokenizer.load(cached)
-        except UserError:
-            cached.unlink()  # damaged: train anew
-    tokenizer = _train(texts, config)
-    tokenizer.save(cached)
-    return tokenizer
+        return _train(list(texts), config)
+    if text_digest is None:
+        texts = list(texts)
+        text_digest = _text_digest(texts)
+    # Dropout acts when text is encoded: it leaves no trace in the tokenizer.
+    options = [
+        _FORMAT, tokenizers.__version__, config.name.value, config.vocab_size, config.min_frequency,
+        text_digest,
+    ]  # fmt: skip
+    digest = hashlib.blake2b(json.dumps(options).encode(), digest_size=16).hexdigest()
+    return kept(
+        Path(cache_dir) / f"tokenizer-{digest}.json",
+        lambda: _train(list(texts), config),
+        TextTokenizer.load,
+        TextTokenizer.save,
+    )
 
 
 def _train(texts: list[str], config: TokenizerConfig) -> TextTokenizer:
+    if not any(texts):
+        raise UserError("a tokenizer needs text to be trained on, got none")
     common: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "min_frequency": config.min_frequency,
@@ -73,7 +85,7 @@ def _train(texts: list[str], config: TokenizerConfig) -> TextTokenizer:
     return TextTokenizer(tokenizer)
 
 
-def _check(texts: list[str], config: TokenizerConfig) -> None:
+def _check(config: TokenizerConfig) -> None:
     least = len(SPECIALS) + (len(BYTES) if config.name == TokenizerKind.bpe else 1)
     if config.vocab_size < least:
         counted = "4 specials and 256 bytes" if config.name == TokenizerKind.bpe else "4 specials"
@@ -90,16 +102,10 @@ def _check(texts: list[str], config: TokenizerConfig) -> None:
             f"tokenizer.dropout leaves out BPE merges; tokenizer={config.name.value} has none: "
             "use 0"
         )
-    if not any(texts):
-        raise UserError("a tokenizer needs text to be trained on, got none")
 
 
-def _digest(texts: list[str], config: TokenizerConfig) -> str:
-    # Dropout acts when text is encoded: it leaves no trace in the tokenizer.
-    options = [
-        _FORMAT, tokenizers.__version__, config.name.value, config.vocab_size, config.min_frequency,
-    ]  # fmt: skip
-    digest = hashlib.blake2b(json.dumps(options).encode(), digest_size=16)
+def _text_digest(texts: list[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
     for text in texts:
         data = text.encode("utf-8", errors="surrogatepass")
         digest.update(len(data).to_bytes(8, "little"))

@@ -1,5 +1,6 @@
 """The LightningDataModule: batches for training and validation, and the position in them."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class TranslationData(LightningDataModule):
         seed: of the order of batches, and of BPE dropout.
         bpe_dropout: probability of leaving out a merge, in training; above 0 the trainer must
             build a loader for each epoch (`reload_dataloaders_every_n_epochs=1`).
+        cache_dir: where encoded pairs are kept; None: nowhere.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TranslationData(LightningDataModule):
         tokenizer: TextTokenizer,
         seed: int,
         bpe_dropout: float = 0.0,
+        cache_dir: Path | None = None,
     ) -> None:
         super().__init__()
         self._config = config
@@ -58,8 +61,8 @@ class TranslationData(LightningDataModule):
             )
             self._train = self._dropout.without_dropout
         else:
-            self._train = encode_pairs(train, tokenizer, config, split="train")
-        self._val = encode_pairs(splits["val"], tokenizer, config, split="val")
+            self._train = encode_pairs(train, tokenizer, config, split="train", cache_dir=cache_dir)
+        self._val = encode_pairs(splits["val"], tokenizer, config, split="val", cache_dir=cache_dir)
         self._train_loader: ResumableLoader | None = None
         self._position: dict[str, int] | None = None
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
 from minitf.data import load_data
+from minitf.data.cache import user_cache_dir
 from minitf.evaluation.build import build_model
 from minitf.evaluation.checkpoints import average_checkpoints, model_weights, read_checkpoint
 from minitf.tokenizer import TextTokenizer, train_tokenizer
@@ -86,11 +88,16 @@ def _train(
     rank_zero: bool,
 ) -> float | None:
     console.print(f"data       {_describe(settings.data)}", highlight=False)
-    splits = load_data(settings.data)
+    splits = load_data(settings.data, user_cache_dir())
     tokenizer = run_tokenizer(settings, splits["train"], run_dir)
     model = build_model(settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id)
     data = TranslationData(
-        settings.batching, splits, tokenizer, settings.seed, settings.tokenizer.dropout
+        settings.batching,
+        splits,
+        tokenizer,
+        settings.seed,
+        settings.tokenizer.dropout,
+        user_cache_dir(),
     )
     options = dict(settings.trainer)
     if settings.tokenizer.dropout:
@@ -171,8 +178,10 @@ def run_tokenizer(settings: TrainConfig, split: Dataset, run_dir: Path) -> TextT
     path = run_dir / "tokenizer.json"
     if path.is_file():
         return TextTokenizer.load(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minitf"
-    tokenizer = train_tokenizer([*split["src"], *split["tgt"]], settings.tokenizer, cache)
+    texts = chain.from_iterable(split[column] for column in ("src", "tgt"))
+    tokenizer = train_tokenizer(
+        texts, settings.tokenizer, user_cache_dir(), text_digest=split._fingerprint
+    )
     tokenizer.save(path)
     return tokenizer
 

@@ -1,13 +1,21 @@
 """minitf's own model."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
+from minitf.attention import MultiHeadAttention
 from minitf.bench.task import Loss, TokenBatch, TrainingTask
 from minitf.model import Transformer
 from minitf.model.loss import linear_cross_entropy
 
 
-def build(task: TrainingTask) -> tuple[nn.Module, Loss]:
+def fast(task: TrainingTask) -> tuple[nn.Module, Loss]:
+    """With `attention.kernel=fast`, which is equal to torch's module within rounding."""
+    return build(task, "fast")
+
+
+def build(task: TrainingTask, kernel: str = "auto") -> tuple[nn.Module, Loss]:
     """The model, and the loss that never holds the logits, as training uses them."""
     model = Transformer(
         task.vocab_size,
@@ -19,6 +27,7 @@ def build(task: TrainingTask) -> tuple[nn.Module, Loss]:
         norm="pre" if task.pre_norm else "post",
         dropout=task.dropout,
         pad_id=task.pad_id,
+        attention=partial(MultiHeadAttention, kernel=kernel),
     )
 
     def loss(batch: TokenBatch) -> Tensor:

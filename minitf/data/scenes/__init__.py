@@ -9,6 +9,6 @@ Read in this order:
 - `corpus.py`: the splits; `size.py`: how many sentences there are at least.
 """
 
-from minitf.data.scenes.corpus import load_scenes
+from minitf.data.scenes.corpus import load_scenes, scenes_digest
 
-__all__ = ["load_scenes"]
+__all__ = ["load_scenes", "scenes_digest"]

@@ -9,9 +9,11 @@ combination can occur outside `compositional`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minitf.config.errors import UserError
@@ -56,6 +58,15 @@ def load_scenes(config: ScenesConfig) -> DatasetDict:
         if size > _LARGEST:
             raise UserError(f"data.{split}_size must be at most {_LARGEST}, got {size}")
     return dataset_dict(_fill(sizes, random.Random(config.seed)))
+
+
+def scenes_digest(config: ScenesConfig) -> str:
+    """Sixteen hexadecimal digits that stand for the corpus: of its options and of the grammar."""
+    digest = hashlib.blake2b(repr(dataclasses.astuple(config)).encode(), digest_size=8)
+    here = Path(__file__).parent
+    for file in sorted([*here.glob("*.py"), *here.glob("tables/*.txt")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _fill(sizes: dict[str, int], rng: random.Random) -> dict[str, list[Pair]]:

@@ -1,6 +1,7 @@
 """Encoding and assembling: every token in its place, on every device, without waiting."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,3 +152,22 @@ def test_assembly_on_a_device_never_waits_for_it(make_pairs: Callable[..., Encod
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert batch.src.device.type == "cuda"
+
+
+def test_kept_pairs_are_the_encoded_ones(
+    tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Dataset.from_dict({"src": SRC, "tgt": TGT})
+    config = BatchingConfig(max_length=4, long_pairs=LongPairs.truncate)
+    made = encode_pairs(data, tokenizer, config)
+    first = encode_pairs(data, tokenizer, config, cache_dir=tmp_path)
+    other = encode_pairs(data, tokenizer, BatchingConfig(), cache_dir=tmp_path)
+    assert (made.num_truncated, other.num_truncated) == (1, 0)
+    monkeypatch.setattr("minitf.batching.pairs._encode", None)  # may not be called any more
+    again = encode_pairs(data, tokenizer, config, cache_dir=tmp_path)
+    for pairs in (first, again):
+        assert (pairs.num_skipped, pairs.num_truncated) == (made.num_skipped, made.num_truncated)
+        assert pairs.rows.tolist() == made.rows.tolist()
+        for found, wanted in ((pairs.src, made.src), (pairs.tgt, made.tgt)):
+            assert torch.equal(found.tokens, wanted.tokens)
+            assert found.host_lengths.tolist() == wanted.host_lengths.tolist()

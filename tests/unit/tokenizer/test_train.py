@@ -1,6 +1,7 @@
 """Training: sizes, cache, refusals."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,17 @@ class TestCache:
         train_tokenizer(TEXTS, config(), tmp_path)
         train_tokenizer(TEXTS, config(dropout=0.1), tmp_path)
         assert len(list(tmp_path.iterdir())) == 1
+
+    def test_with_a_digest_the_text_is_not_read_again(self, tmp_path: Path) -> None:
+        def never() -> Iterator[str]:
+            pytest.fail("the text was read")
+            yield ""
+
+        first = train_tokenizer(iter(TEXTS), config(), tmp_path, text_digest="a")
+        again = train_tokenizer(never(), config(), tmp_path, text_digest="a")
+        assert again.fingerprint == first.fingerprint
+        other = train_tokenizer(TEXTS[:1], config(), tmp_path, text_digest="b")
+        assert other.fingerprint != first.fingerprint
 
     def test_a_damaged_file_is_replaced(self, tmp_path: Path) -> None:
         first = train_tokenizer(TEXTS, config(), tmp_path)
