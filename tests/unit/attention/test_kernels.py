@@ -1,5 +1,6 @@
 """Kernels that are not bit-identical: their error, their refusals, dropout in blocks."""
 
+import functools
 import os
 
 import pytest
@@ -73,6 +74,41 @@ def test_fast_is_as_exact_as_torch(dtype, masks, inputs, need_weights):
                 totals.setdefault(what, {"fast": 0.0, "torch": 0.0})[name] += error
     for what, error in totals.items():
         assert error["fast"] <= 1.1 * error["torch"], (what, error)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])  # so little that it drops nothing
+@pytest.mark.parametrize("length", [T, 263])  # below and above fast.FEW_KEYS
+def test_fast_in_bfloat16_training(autocast, dropout, length):
+    """The error's bound, and the dtype of the result, where `fast` computes in float32."""
+
+    def build(cls, dtype, **options):
+        module = cls(E, H, dropout=dropout, batch_first=True, dtype=dtype, **options)
+        if autocast and dtype != torch.float64:
+            module.forward = torch.autocast("cpu", torch.bfloat16)(module.forward)
+        return module
+
+    totals = {}
+    dtype = torch.float32 if autocast else torch.bfloat16
+    for seed in range(6):
+        torch.manual_seed(seed)
+        oracle = build(nn.MultiheadAttention, torch.float64)
+        nn.init.normal_(oracle.in_proj_bias)
+        oracle.to(torch.bfloat16).double()
+        x = torch.randn(B, length, E).bfloat16()
+        padding = torch.arange(length) >= torch.tensor([[length], [9], [1]])
+        for name, options in (("torch", {}), ("fast", {"kernel": "fast"})):
+            cls = MultiHeadAttention if options else nn.MultiheadAttention
+            found = errors(
+                functools.partial(build, cls, **options), oracle, [x], dtype,
+                need_weights=False, key_padding_mask=padding,
+            )  # fmt: skip
+            for what, error in found.items():
+                totals.setdefault(what, {"fast": 0.0, "torch": 0.0})[name] += error
+    for what, error in totals.items():
+        assert error["fast"] <= 1.1 * error["torch"], (what, error)
+    module, x = build(MultiHeadAttention, dtype, kernel="fast"), x.to(dtype)
+    assert module(x, x, x, need_weights=False)[0].dtype == torch.bfloat16
 
 
 @pytest.fixture
