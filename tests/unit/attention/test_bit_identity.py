@@ -46,6 +46,13 @@ def test_odd_widths(grid, dtype, sizes):
     assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_head(grid, dtype):
+    """Concatenating a single head copies nothing of itself, and yet must."""
+    cases = grid.sample(60, seed=7, sizes=(3, 17, 11, 1, 7))
+    assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_any_number_of_threads(grid, threads):
     before = torch.get_num_threads()
