@@ -24,6 +24,12 @@ q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise: it costs nothing, for it is a view
 
     (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(B, T, H, D).transpose(1, 2)
 
+The figure on top of README.md (.github/attention.png) shows every head of a trained model on a
+sentence of the embedded corpus, "The lazy hamster was in front of our television." While the
+decoder spells the end of "Fernseher" (n, se, her), head 2 of layer 1 listens to the first piece of
+"television", head 4 to the second, head 1 to one near its end; in the mean over heads the three are
+a blur. Every run draws this figure of its own model, into figures/.
+
 **3. Attention per head** (`kernels.math`). Scores are dot products of queries and keys. A dot
 product of D numbers of size one has size √D, so it is divided by that; without it the softmax
 would saturate, and learn slowly. Softmax makes each row a set of weights that sum to one, and the
@@ -33,18 +39,18 @@ result is the weighted sum of values::
     P = softmax(S), row by row                    F.softmax(scores, dim=-1)
     C_h = P v_h                                   torch.bmm(weights, v)
 
-**4. Masking** (`masks`). Some keys must not be seen: padding, which only fills up a batch, and in
-training a decoder's future, which it is to predict. A mask M adds -inf to their scores; as
-exp(-inf) = 0, they get no weight, and the rest still sums to one::
+**4. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
+found::
+
+    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o    self.out_proj(merge_heads(context))
+
+**5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
+batch, and in training a decoder's future, which it is to predict. A mask M adds -inf to their
+scores; as exp(-inf) = 0, they get no weight, and the rest still sums to one::
 
     S = q_h k_hᵀ / √D + M                         torch.baddbmm(mask, q, k.transpose(1, 2))
 
 A query whose every key is masked has nothing to sum: its output, and all its gradients, are zero.
-
-**5. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
-found::
-
-    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o    self.out_proj(merge_heads(context))
 
 **By hand.** Two tokens, one head, D = 1, and projections that change nothing. The first token is
 0, so it matches both keys alike and takes the mean of the values 0 and log 3; the second has

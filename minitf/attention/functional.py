@@ -127,7 +127,9 @@ def merge_heads(
 ) -> Float[Tensor, "rows columns E"]:
     """Concatenate the heads' results: (B, T, E) if batch_first, else (T, B, E)."""
     context = context.permute(0, 2, 1, 3) if batch_first else context.permute(2, 0, 1, 3)
-    return context.flatten(-2)  # (…, H, D) -> (…, E)
+    # Of one head flatten alone would make a view that is not contiguous, and the projection of that
+    # adds in another order than torch's.
+    return context.contiguous().flatten(-2)  # (…, H, D) -> (…, E)
 
 
 def append_learned_key(

@@ -190,7 +190,7 @@ class MultiHeadAttention(nn.Module):
         if kernel == "auto":
             kernel = "math" if need_weights else "fused"
             masks = (attn_mask, key_padding_mask)
-            if cache is None and follows_torch(self, query, key, value, masks, is_causal):
+            if cache is None and follows_torch(self, query, key, value, masks):
                 kernel = "inference"
         layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
         query, key, value = layout.enter(query, key, value)

@@ -41,7 +41,10 @@ def train(tmp_path: Path) -> Train:
     """`train(*overrides, env=…)` runs the toy configuration with overrides in an empty folder."""
 
     def run(
-        *overrides: str, toy: bool = True, env: dict[str, str] | None = None
+        *overrides: str,
+        toy: bool = True,
+        env: dict[str, str] | None = None,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(TRAIN), *(TOY if toy else []), *overrides]
         return subprocess.run(
@@ -50,7 +53,7 @@ def train(tmp_path: Path) -> Train:
             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
 
     return run

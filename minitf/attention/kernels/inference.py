@@ -28,9 +28,12 @@ def follows_torch(
     key: Tensor,
     value: Tensor,
     masks: tuple[Tensor | None, Tensor | None],
-    is_causal: bool,
 ) -> bool:
-    """Whether torch's module would take its inference kernel for this call."""
+    """Whether torch's module would take its inference kernel for this call.
+
+    is_causal has no say. torch must be given a mask beside it, for its kernel knows no causality of
+    its own; what is causal here without a mask equals what is causal there with one.
+    """
     if attention.training or query is not key or key is not value or query.dim() != 3:
         return False
     if not attention.batch_first or attention.num_heads % 2 or attention.rotary_base is not None:
@@ -38,8 +41,6 @@ def follows_torch(
     if attention.bias_k is not None or attention.add_zero_attn:
         return False
     if query.device.type != "cpu" or not torch.backends.mha.get_fastpath_enabled():
-        return False
-    if is_causal and masks[0] is None:  # there torch forgets that it was to be causal
         return False
     if any(mask is not None and mask.dtype != torch.bool for mask in masks):
         return False

@@ -46,6 +46,13 @@ def test_odd_widths(grid, dtype, sizes):
     assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_head(grid, dtype):
+    """Concatenating a single head copies nothing of itself, and yet must."""
+    cases = grid.sample(60, seed=7, sizes=(3, 17, 11, 1, 7))
+    assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_any_number_of_threads(grid, threads):
     before = torch.get_num_threads()
@@ -162,3 +169,23 @@ def test_torch_is_followed_into_its_inference_kernel_and_no_further(departure):
                     assert got is want or got.stride() == want.stride()
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "inference"])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_causal_without_a_mask_equals_torch_with_one(mode, padded, need_weights):
+    """So a model may leave the mask out, and its validation loss keeps torch's bits."""
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(24, 4, batch_first=True).train(mode == "train")
+    ours = MultiHeadAttention(24, 4, batch_first=True).train(mode == "train")
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 7, 24)
+    options = {"is_causal": True, "need_weights": need_weights}
+    if padded:
+        options["key_padding_mask"] = torch.arange(7) >= torch.tensor([[7], [3], [5]])
+    causal = torch.ones(7, 7, dtype=torch.bool).triu(1)
+    with torch.set_grad_enabled(mode != "inference"):
+        a, b = ours(x, x, x, **options), theirs(x, x, x, attn_mask=causal, **options)
+    for got, want in zip(a, b, strict=True):
+        assert got is want or torch.equal(got, want)
