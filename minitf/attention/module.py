@@ -15,7 +15,13 @@ from minitf.attention.functional import (
     project_query,
     project_separately,
 )
-from minitf.attention.kernels import BIT_IDENTICAL, KERNELS, check_kernel, may_be_slices
+from minitf.attention.kernels import (
+    BIT_IDENTICAL,
+    KERNELS,
+    check_kernel,
+    may_be_slices,
+    prefers_products,
+)
 from minitf.attention.kernels.inference import follows_torch, project_and_scale
 from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries
@@ -192,6 +198,8 @@ class MultiHeadAttention(nn.Module):
             masks = (attn_mask, key_padding_mask)
             if cache is None and follows_torch(self, query, key, value, masks):
                 kernel = "inference"
+            elif cache is not None and prefers_products(query, self.batch_first):
+                kernel = "math"
         layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
         query, key, value = layout.enter(query, key, value)
         widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)

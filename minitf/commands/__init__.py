@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 for Ctrl-C, 141 where the reader of the output went away.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # closed by who started us; nothing said there is a loss
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        return _fail("standard output is closed: send it to a file or to /dev/null")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
         return 0 if arguments else 2
@@ -62,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             return 141
         return _fail(f"the output could not be written: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"\n{stopped}" if str(stopped) else "", file=sys.stderr)
         return 130
 
 

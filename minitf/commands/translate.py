@@ -78,11 +78,17 @@ class Job:
     """Translate chunk after chunk, writing each before the next is begun."""
 
     def __init__(self, translator: "Translator", arguments: argparse.Namespace) -> None:
+        from minitf.evaluation.options import decoding_options
+
         self.translator = translator
         self.arguments = arguments
         self.name = arguments.input or "the input"
         self.map_file: str | None = arguments.attention_map
         self.lines = 0
+        given = decoding_options(
+            translator.config.evaluation.decoding, **decoding_arguments(arguments)
+        )
+        self.numbered = given.n_best > 1
         most = translator.model.max_positions
         limit: int = arguments.max_source_tokens
         self.limit = limit if most is None else min(limit, most - 1)  # EOS needs a position too
@@ -90,15 +96,18 @@ class Job:
     def run(self, chunks: Iterator[list[bytes]], output: TextIO) -> None:
         """Translate all chunks; what stands before a bad line is written before it is refused."""
         start = time.monotonic()
-        for chunk in chunks:
-            texts, refused = self.readable(chunk)
-            self.write(self.translate(texts), output)
-            if refused is not None:
-                raise refused
+        try:
+            for chunk in chunks:
+                texts, refused = self.readable(chunk)
+                self.write(self.translate(texts), output)
+                if refused is not None:
+                    raise refused
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped: {_lines(self.lines)} written") from None
         if not self.arguments.quiet:
             seconds = time.monotonic() - start
             rate = self.lines / max(seconds, 1e-9)
-            _note(f"translated {self.lines:,} lines in {seconds:.1f} s ({rate:,.0f} lines/s)")
+            _note(f"translated {_lines(self.lines)} in {seconds:.1f} s ({rate:,.0f} lines/s)")
 
     def translate(self, texts: list[str]) -> list["Translation"]:
         """One chunk, in order.
@@ -109,12 +118,15 @@ class Job:
         from torch import OutOfMemoryError
 
         done = self.lines
+        # Where the lines themselves come to the terminal they are the progress.
+        to_terminal = sys.stdout.isatty() and not self.arguments.output
+        shown = sys.stderr.isatty() and not to_terminal and not self.arguments.quiet
 
         def progress(count: int) -> None:
             nonlocal done
             done += count
-            if sys.stderr.isatty() and not self.arguments.quiet:
-                print(f"\r{done:,} lines", end="\r", file=sys.stderr, flush=True)
+            if shown:
+                print(f"\r{_lines(done)}", end="\r", file=sys.stderr, flush=True)
 
         prefix = self.arguments.prefix
         try:
@@ -139,7 +151,7 @@ class Job:
                 print(json.dumps(record, ensure_ascii=False), file=output)
         else:
             for number, translation in enumerate(translations, start=self.lines + 1):
-                for line in plain_lines(translation, number):
+                for line in plain_lines(translation, number, numbered=self.numbered):
                     print(line, file=output)
         output.flush()
         self.lines += len(translations)
@@ -191,10 +203,13 @@ class Job:
         return " or a higher --max-source-tokens" if raised else " (model.max_length is the limit)"
 
 
-def plain_lines(translation: "Translation", number: int) -> list[str]:
-    """What is printed for a sentence: its translation, or a line for each of its n-best."""
+def plain_lines(translation: "Translation", number: int, *, numbered: bool) -> list[str]:
+    """What is printed for a sentence: its translation, or a line for each of its n-best.
+
+    Numbered lines are so however few hypotheses a sentence has.
+    """
     texts = [one_line(hypothesis.text) for hypothesis in translation.hypotheses]
-    if len(texts) == 1:
+    if not numbered:
         return texts
     scores = [hypothesis.score for hypothesis in translation.hypotheses]
     return [f"{number}\t{score:.4f}\t{text}" for score, text in zip(scores, texts, strict=True)]
@@ -210,6 +225,8 @@ def _open_input(
         return iter([[text.encode("utf-8", "surrogateescape") for text in arguments.text]])
     if arguments.input:
         return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
+    if sys.stdin is None:
+        raise UserError("translate: standard input is closed: give --input FILE or --text")
     if sys.stdin.isatty():
         return None
     return _stdin_chunks(arguments.buffer)
@@ -229,6 +246,10 @@ def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> 
     if hasattr(output, "reconfigure"):
         output.reconfigure(encoding="utf-8", newline="\n")  # whatever the locale
     return output  # type: ignore[no-any-return]
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'' if count == 1 else 's'}"
 
 
 def _note(text: str) -> None:

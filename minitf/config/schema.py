@@ -311,6 +311,8 @@ class EvaluationConfig:
     """At most this many of each test split; null: all."""
     average_last: int = 0
     """Average the last N epoch checkpoints at the end and evaluate that (0: the best one)."""
+    average_best: int = 0
+    """Average instead the N checkpoints of lowest loss, one being kept at each validation."""
     lowercase: bool = False
     tokenize: str = "13a"
     """sacrebleu's tokenizer; `none` for text that is tokenised already."""

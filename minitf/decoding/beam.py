@@ -2,7 +2,8 @@
 
 At each step the 2K likeliest continuations of a sentence's K live hypotheses are looked at: those
 among the first K that end with EOS are finished, and the likeliest K that do not end live on. 2K
-are always enough, because each live hypothesis has but one continuation by EOS.
+are always enough, because each live hypothesis has but one continuation by EOS. At first there is
+one live hypothesis, BOS, and one row to compute for each sentence.
 
 Shapes: B sentences, K beam size, V vocabulary, L longest target, t tokens so far, BOS counted.
 """
@@ -66,7 +67,10 @@ def search_beam(
     sentences = list(range(len(constraints.limits.max_length)))
     results: list[list[Hypothesis]] = [[] for _ in sentences]
     steps = max(constraints.limits.max_length) + 1
-    live, finished = _start(len(sentences), K, steps + 1, stepper.dtype, constraints, bos_id)
+    # A vocabulary that has no 2K tokens takes K rows from the start, all but one of them dead.
+    first = 1 if stepper.model.vocab_size >= 2 * K else K
+    live = _start(len(sentences), first, steps + 1, stepper.dtype, constraints, bos_id)
+    finished = _empty(len(sentences), K, steps + 1, stepper.dtype, constraints)
     done = torch.zeros(len(sentences), device=device, dtype=torch.bool)
 
     for step in range(steps):
@@ -74,11 +78,11 @@ def search_beam(
         ends = candidates.tokens[..., step + 1] == constraints.eos_id
         finished = _finish(finished, candidates, ends & ~done.unsqueeze(1))
         going_on = candidates.log_prob.masked_fill(ends, NEVER).topk(K, dim=1)
+        rows = torch.arange(len(sentences), device=device).unsqueeze(1) * live.log_prob.size(1)
+        rows = rows + parents.gather(1, going_on.indices)
         live = replace(candidates.select(going_on.indices), log_prob=going_on.values)
         done |= _is_done(live, finished, constraints, step, config)
 
-        rows = torch.arange(len(sentences), device=device).unsqueeze(1) * K
-        rows = rows + parents.gather(1, going_on.indices)
         ended = finished_sentences(done, step, last=step + 1 == steps)
         if ended is None:
             stepper.reorder_targets(rows.flatten())
@@ -101,21 +105,24 @@ def search_beam(
 
 
 def _start(
-    B: int, K: int, L: int, dtype: torch.dtype, constraints: Constraints, bos_id: int
-) -> tuple[Places, Places]:
-    """One live hypothesis, BOS, and no finished one."""
-    device = constraints.device
-    nothing = torch.full((B, K), NEVER, device=device, dtype=dtype)
-    empty = Places(
-        tokens=torch.full((B, K, L), constraints.pad_id, device=device),
-        log_prob=nothing,
-        score=nothing,
-        cut=torch.zeros(B, K, device=device, dtype=torch.bool),
-    )
-    live = replace(empty, tokens=empty.tokens.clone(), log_prob=nothing.clone())
+    B: int, places: int, L: int, dtype: torch.dtype, constraints: Constraints, bos_id: int
+) -> Places:
+    """One live hypothesis, BOS, in the first place."""
+    live = _empty(B, places, L, dtype, constraints)
     live.tokens[..., 0] = bos_id
     live.log_prob[:, 0] = 0.0
-    return live, empty
+    return live
+
+
+def _empty(B: int, places: int, L: int, dtype: torch.dtype, constraints: Constraints) -> Places:
+    """Places that nothing has taken."""
+    device = constraints.device
+    return Places(
+        tokens=torch.full((B, places, L), constraints.pad_id, device=device),
+        log_prob=torch.full((B, places), NEVER, device=device, dtype=dtype),
+        score=torch.full((B, places), NEVER, device=device, dtype=dtype),
+        cut=torch.zeros(B, places, device=device, dtype=torch.bool),
+    )
 
 
 def _candidates(

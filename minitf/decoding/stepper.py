@@ -6,6 +6,7 @@ Shapes: B sentences, S source length, K rows per sentence (beams or samples), V 
 import torch
 from torch import Tensor
 
+from minitf.decoding.projection import next_log_prob
 from minitf.model import Transformer
 
 
@@ -31,7 +32,7 @@ class Stepper:
 
         Args:
             tokens: (B, K, t) all targets so far, BOS first. Each call's are one longer than the
-                last one's; K stays the same.
+                last one's; K changes only where `reorder_targets` or `keep_sentences` has said so.
 
         Returns:
             (B, K, V), at least in float32, free to be changed in place.
@@ -39,7 +40,7 @@ class Stepper:
         seen = 0 if self.state is None else self.state.length
         new = tokens[..., seen:].flatten(0, 1)
         hidden = self.model.decode(new, self.memory, self.padding_mask, self.state)
-        log_prob = self.model.project(hidden[:, -1]).log_softmax(-1, dtype=self.dtype)
+        log_prob = next_log_prob(self.model, hidden[:, -1], self.dtype)
         return log_prob.view(*tokens.shape[:2], -1)
 
     def reorder_targets(self, index: Tensor) -> None:

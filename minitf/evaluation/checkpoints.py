@@ -80,8 +80,8 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
 def _average(paths: Sequence[Path], origin: str) -> Weights:
     if not paths:
         raise UserError(
-            "there is no checkpoint to average: train with evaluation.average_last=N, which keeps "
-            "the last N epochs' checkpoints"
+            "there is no checkpoint to average: evaluation.average_last=N keeps those of the last "
+            "N epochs, evaluation.average_best=N those of the N best validations"
         )
     first = _read_weights(paths[0])
     sums = {name: weight.double() for name, weight in first.tensors.items()}
@@ -108,8 +108,9 @@ def find_weights(run_dir: Path, checkpoint: str | None = None) -> Weights:
     Args:
         run_dir: A run's directory.
         checkpoint: `best` (lowest validation loss), `last`, `average` (the one that training made),
-            `average:last:N`, `average:best:N`, or a file; None: what training tested with, the
-            average where there is one, else the best, else the last.
+            `average:last:N` (epochs), `average:best:N` (validations where the run kept those, else
+            epochs), or a file; None: what training tested with, the average where there is one,
+            else the best, else the last.
 
     Raises:
         UserError: There is no such checkpoint, or it cannot be read.
@@ -136,17 +137,20 @@ def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:
     match = re.fullmatch(r"average:(last|best):([1-9]\d*)", checkpoint)
     if match is None:
         raise UserError(f"--checkpoint takes {CHECKPOINT_HELP}; received {checkpoint!r}")
-    number = int(match[2])
-    epochs = sorted((run_dir / "checkpoints").glob("epoch-*.ckpt"))
-    if len(epochs) < number:
+    which, number = match[1], int(match[2])
+    directory = run_dir / "checkpoints"
+    kept, kind = sorted(directory.glob("epoch-*.ckpt")), "epoch"
+    if which == "best" and (validated := sorted(directory.glob("best-*.ckpt"))):
+        kept, kind = validated, "best"
+    if len(kept) < number:
         raise UserError(
-            f"--checkpoint {checkpoint}: {run_dir} has {len(epochs)} epoch checkpoints; "
-            f"train with evaluation.average_last={number} to keep as many"
+            f"--checkpoint {checkpoint}: {run_dir} has {len(kept)} {kind} checkpoints; "
+            f"train with evaluation.average_{which}={number} to keep as many"
         )
-    if match[1] == "last":
-        return epochs[-number:]
-    losses = {path: _validation_loss(run_dir, path) for path in epochs}
-    return sorted(sorted(epochs, key=lambda path: losses[path])[:number])
+    if which == "last":
+        return kept[-number:]
+    losses = {path: _validation_loss(run_dir, path) for path in kept}
+    return sorted(sorted(kept, key=lambda path: losses[path])[:number])
 
 
 def _validation_loss(run_dir: Path, path: Path) -> float:

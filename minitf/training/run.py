@@ -109,7 +109,7 @@ def _train(
     )  # fmt: skip
 
     monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
-    best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation.average_last)
+    best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation)
     last = run_dir / "checkpoints" / "last.ckpt"
     loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep) if rank_zero else []
     trainer = build_trainer(
@@ -216,10 +216,11 @@ def _test(
     run_dir: Path,
     trainer: Trainer,
 ) -> dict[str, SplitResult]:
-    """Scores of the best weights, or of the last epochs' average, on every test split."""
+    """Scores of the best weights, or of the average that is asked for, on every test split."""
     directory = run_dir / "checkpoints"
-    if settings.evaluation.average_last:
-        state = average_checkpoints(sorted(directory.glob("epoch-*.ckpt")))
+    if settings.evaluation.average_last or settings.evaluation.average_best:
+        kept = "epoch-*.ckpt" if settings.evaluation.average_last else "best-*.ckpt"
+        state = average_checkpoints(sorted(directory.glob(kept)))
         content = {
             "state_dict": {f"model.{name}": weight for name, weight in state.items()},
             "minitf": module.stored,

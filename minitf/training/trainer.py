@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from minitf.config import UserError
 from minitf.config.messages import neighbours
+from minitf.config.schema import EvaluationConfig
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 
 _OURS = {"self", "callbacks", "logger", "plugins", "default_root_dir", "use_distributed_sampler"}
@@ -40,8 +41,26 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message=pattern)
 
 
-def checkpoint_callbacks(directory: Path, average_last: int) -> list[ModelCheckpoint]:
-    """`best.ckpt` by validation loss and `last.ckpt`; then those of the last epochs to average."""
+class BestSeveral(ModelCheckpoint):
+    """A class of its own, for Lightning tells the states of callbacks in a checkpoint by class."""
+
+
+def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[ModelCheckpoint]:
+    """`best.ckpt` by validation loss and `last.ckpt`; then those to average at the end.
+
+    Args:
+        directory: where they go.
+        evaluation: its `average_last` keeps the last epochs' `epoch-*.ckpt`, its `average_best`
+            the best validations' `best-*.ckpt`.
+
+    Raises:
+        UserError: both are wanted.
+    """
+    if evaluation.average_last and evaluation.average_best:
+        raise UserError(
+            "evaluation.average_last and evaluation.average_best exclude each other, got "
+            f"{evaluation.average_last} and {evaluation.average_best}; set one of them to 0"
+        )
     callbacks = [
         ModelCheckpoint(
             directory,
@@ -53,15 +72,27 @@ def checkpoint_callbacks(directory: Path, average_last: int) -> list[ModelCheckp
             enable_version_counter=False,
         )
     ]
-    if average_last:
+    if evaluation.average_last:
         callbacks.append(
             ModelCheckpoint(
                 directory,
                 filename="epoch-{epoch:04d}",
                 monitor="step",
                 mode="max",
-                save_top_k=average_last,
+                save_top_k=evaluation.average_last,
                 save_on_train_epoch_end=True,
+                auto_insert_metric_name=False,
+                enable_version_counter=False,
+            )
+        )
+    if evaluation.average_best:
+        callbacks.append(
+            BestSeveral(
+                directory,
+                filename="best-{step:07d}",
+                monitor="val/loss",
+                mode="min",
+                save_top_k=evaluation.average_best,
                 auto_insert_metric_name=False,
                 enable_version_counter=False,
             )

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from minitf.evaluation.checkpoints import find_weights
 from minitf.training.command import main
 from tests.integration.conftest import TOY, TRAIN, Train
 
@@ -147,6 +148,28 @@ def test_the_last_update_is_validated_and_saved(train: Train, tmp_path: Path) ->
     assert torch.load(last, weights_only=True)["global_step"] == 7
 
 
+def test_the_best_validations_are_averaged_at_the_end(train: Train, tmp_path: Path) -> None:
+    """The learning rate is far too high, so that the best of five are not the last."""
+    done = train("run_dir=run", "evaluation.average_best=2", "trainer.val_check_interval=8",
+                 "schedule=constant", "optimizer.lr=0.3")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    losses = [(float(r["val/loss"]), int(r["step"])) for r in _metrics(tmp_path / "run", "")
+              if r["val/loss"]]  # fmt: skip
+    steps = sorted(step for _, step in sorted(losses)[:2])
+    assert len(losses) == 5
+    assert steps != [32, 40]
+    directory = tmp_path / "run" / "checkpoints"
+    assert sorted(p.name for p in directory.glob("best-*")) == [f"best-{s:07d}.ckpt" for s in steps]
+    parts = [torch.load(directory / f"best-{s:07d}.ckpt", weights_only=True) for s in steps]
+    assert [part["global_step"] for part in parts] == steps
+    average = torch.load(directory / "average.ckpt", weights_only=True)["state_dict"]
+    for name, weight in average.items():
+        mean = sum(part["state_dict"][name].double() for part in parts) / 2
+        assert torch.equal(weight, mean.float())
+    asked = find_weights(tmp_path / "run", "average:best:2").tensors
+    assert all(torch.equal(average[f"model.{name}"], weight) for name, weight in asked.items())
+
+
 def test_a_finished_run_can_be_made_longer(train: Train, tmp_path: Path) -> None:
     assert train("run_dir=whole", "trainer.max_steps=60").returncode == 0
     assert train("run_dir=parts").returncode == 0
@@ -194,6 +217,7 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         ),
         (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
         (["callbacks=ema", "+callbacks.ema.dekay=0.5"], "dekay"),
+        (["evaluation.average_last=2", "evaluation.average_best=3"], "exclude each other"),
     ],
 )
 def test_a_mistake_ends_with_one_line(

@@ -79,6 +79,32 @@ def test_decoding_options_and_attention_reach_the_model(translate, tiny_run, exp
     assert lines_of(out) == lines
 
 
+def test_numbered_lines_stay_so_where_a_sentence_has_one_hypothesis(translate, expected):
+    text = next(iter(expected))
+    code, out, _ = translate("--text", "", "--text", text, "--n-best", 2)
+    assert code == 0
+    assert lines_of(out)[0] == "1\t0.0000\t"
+    assert [line.split("\t")[0] for line in lines_of(out)] == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "message"),
+    [
+        ("<&-", "", "translate: standard input is closed: give --input FILE or --text"),
+        (">&-", "--text Cats.", "standard output is closed: send it to a file or to /dev/null"),
+        ("2>&-", "--text Cats.", ""),
+    ],
+)
+def test_a_closed_stream_takes_one_line(tiny_run, closed, arguments, message):
+    command = 'exec "$0" -c "$1" translate "$2" --device cpu --max-length-ratio 0 '
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {arguments} {closed}", *(MINITF[0], MINITF[2], str(tiny_run))],
+        env=ENVIRONMENT, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == (f"minitf: {message}\n" if message else "")
+    assert done.returncode == (2 if message else 0)
+
+
 def test_a_users_own_class_is_found_in_the_working_directory(
     translate, expected, tmp_path, monkeypatch
 ):
@@ -217,6 +243,7 @@ def test_the_prompt_answers_keeps_a_history_and_survives_errors(tiny_run, expect
     child.expect("> ")
     child.sendline(text)
     child.expect_exact(expected[text])
+    assert "line" not in child.before  # progress would stand in the answer's way
     child.expect("> ")
     child.sendline("a\x16\x00b")  # readline's quoted insert of a NUL
     child.expect("> ")

@@ -149,14 +149,17 @@ def test_looking_seldom_changes_nothing(make_model, decode, src, monkeypatch):
 
 
 def test_a_source_is_kept_once_however_many_beams(make_model, decode, src):
+    """And the first step, where each sentence has BOS alone, computes one row for each."""
     model = make_model()
-    shapes = set()
+    shapes = []
     for layer in model.decoder.layers:
         layer.multihead_attn.register_forward_pre_hook(
-            lambda _, args: shapes.add((args[0].shape[:2], args[1].size(0)))
+            lambda _, args: shapes.append((*args[0].shape[:2], args[1].size(0)))
         )
     decode(model, src, **BEAM, beam_size=4)
-    assert len(shapes) > 1, "sentences should leave at different times"
-    for (sentences, beams), sources in shapes:
+    layers = len(model.decoder.layers)
+    assert shapes[:layers] == [(5, 1, 5)] * layers
+    assert len(set(shapes)) > 2, "sentences should leave at different times"
+    for sentences, beams, sources in shapes[layers:]:
         assert sentences == sources <= 5
         assert beams == 4

@@ -58,6 +58,15 @@ def test_each_name_chooses_its_weights(run_dir, checkpoint, value):
     assert chosen(run_dir, checkpoint) == value
 
 
+def test_the_best_validations_go_before_the_best_epochs(run_dir):
+    for step, value in ((150, 40), (250, 50), (350, 60)):  # losses 3, 1, 2: the last ones before
+        write(run_dir / "checkpoints" / f"best-{step:07d}.ckpt", value, step=step)
+    assert chosen(run_dir, "average:best:2") == 55
+    assert chosen(run_dir, "average:last:2") == 3.5
+    with pytest.raises(UserError, match="has 3 best checkpoints; train with"):
+        find_weights(run_dir, "average:best:4")
+
+
 def test_what_training_averaged_comes_first(run_dir):
     write(run_dir / "checkpoints" / "average.ckpt", 7)
     assert chosen(run_dir, None) == 7

@@ -1,0 +1,22 @@
+"""Log-probabilities are the model's, whichever library multiplies and wherever they are written."""
+
+import pytest
+import torch
+
+from minitf.decoding.projection import FEW_ROWS, next_log_prob
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS - 1, FEW_ROWS, 67])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
+    model = make_model(vocab_size=101).to(dtype)
+    generator = torch.Generator().manual_seed(3)
+    steps = torch.randn(rows, 2, model.embed_dim, generator=generator).to(dtype)
+    hidden, before = steps[:, -1], steps.clone()  # rows that do not lie together
+    wanted = torch.float32 if dtype == torch.bfloat16 else dtype
+    with torch.no_grad():
+        found = next_log_prob(model, hidden, wanted)
+        expected = model.project(hidden).log_softmax(-1, dtype=wanted)
+    assert found.dtype == wanted
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(steps, before)
