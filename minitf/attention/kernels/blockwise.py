@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from minitf.attention.dropout import dropout
+
 BLOCK_SCORES = 2**20
 """Scores in a block: 4 MiB in float32, about a core's share of the cache."""
 
@@ -117,6 +119,6 @@ def _part(mask: Tensor | None, B: int, H: int, rows: slice) -> Tensor | None:
     return mask[0] if mask.shape[:2] == (1, 1) else mask.expand(B, H, -1, -1).flatten(0, 1)
 
 
-def _keep(weights: Tensor, dropout: float) -> Tensor:
-    """Dropout's factors: 0 with this probability, else 1 / (1 - dropout)."""
-    return F.dropout(torch.ones_like(weights), dropout)
+def _keep(weights: Tensor, p: float) -> Tensor:
+    """Dropout's factors: 0 with probability p, else 1 / (1 - p)."""
+    return dropout(torch.ones_like(weights), p)
