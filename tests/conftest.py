@@ -1,6 +1,7 @@
 """What every test shares: quiet, offline, one thread count."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+_CACHE = tempfile.TemporaryDirectory(prefix="minitf-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name  # nothing that tests make stays in the user's
 
 if os.environ.get("MINITF_TYPECHECK", "1") != "0":
     # Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace

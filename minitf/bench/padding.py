@@ -83,10 +83,11 @@ def of_budget(src: Array, tgt: Array, budget: int, *, epochs: int, seed: int) ->
 def padding(batches: Iterable[Array], src: Array, tgt: Array) -> float:
     """Share of the computed positions that is padding.
 
-    Two pairs of 1 + 2 and 3 + 2 tokens: sources are padded to 3, so one position of ten is padding.
+    Two pairs of 1 + 2 and 3 + 2 tokens: sources are padded to 3, and two
+    of ten positions are padding.
 
     >>> padding([np.array([0, 1])], np.array([1, 3]), np.array([2, 2]))
-    0.1
+    0.2
     """
     computed = tokens = 0
     for batch in batches:

@@ -151,7 +151,7 @@ def test_the_last_update_is_validated_and_saved(train: Train, tmp_path: Path) ->
 def test_the_best_validations_are_averaged_at_the_end(train: Train, tmp_path: Path) -> None:
     """The learning rate is far too high, so that the best of five are not the last."""
     done = train("run_dir=run", "evaluation.average_best=2", "trainer.val_check_interval=8",
-                 "schedule=constant", "optimizer.lr=0.3")  # fmt: skip
+                 "schedule=constant", "optimizer.lr=3")  # fmt: skip
     assert done.returncode == 0, done.stderr
     losses = [(float(r["val/loss"]), int(r["step"])) for r in _metrics(tmp_path / "run", "")
               if r["val/loss"]]  # fmt: skip
