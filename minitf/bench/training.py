@@ -41,6 +41,7 @@ _FORCED = (
     "trainer.accumulate_grad_batches=1", "trainer.gradient_clip_val=1.0", "trainer.max_steps=-1",
     "trainer.max_epochs=-1", "trainer.max_time=null", "trainer.limit_val_batches=0",
     "trainer.limit_train_batches=null", "evaluation.average_last=0", "schedule=inverse_sqrt",
+    "schedule.name=inverse_sqrt",
     "evaluation.val_bleu_sentences=0",
     "model.positions=sinusoidal", "model.activation=relu", "model.tied_embeddings=three_way",
     "model.attention_dropout=0", "model.activation_dropout=0", "compile=false",

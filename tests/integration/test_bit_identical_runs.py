@@ -7,6 +7,7 @@ import torch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_whole_runs_with_dropout(train, tmp_path, precision):
     """Losses and gradient norms of all 3,000 updates, scores, final parameters; about an hour."""
