@@ -95,7 +95,8 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
         if half != dtype:
             z.copy_(product)
         maximum = z.amax(1, keepdim=True)
-        softmax = torch.softmax(z, dim=1, out=z)
+        # In place where that has been measured: elsewhere a block is a small part of the memory.
+        softmax = torch.softmax(z, dim=1, out=z if device == "cpu" else None)
         # The largest probability is exp(maximum) / Σ exp, and never below 1 / V.
         normaliser[block] = maximum - softmax.amax(1, keepdim=True).log()
         if not want_gradient:
