@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable
 
-import ctranslate2
-
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 
@@ -25,6 +23,8 @@ def run(rounds: Rounds, task: str, model: str, device: str, compute_type: str, c
         compute_type: float32, int8, float16, …
         cores: threads that it may take in all.
     """
+    import ctranslate2
+
     given = Task(task)
     sources = [[given.vocabulary[token] for token in row] for row in given.sources]
     ids = {token: number for number, token in enumerate(given.vocabulary)}

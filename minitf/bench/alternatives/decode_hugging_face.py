@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM
 
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
@@ -18,6 +17,8 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
         model: the export's directory.
         device: where to.
     """
+    from transformers import AutoModelForSeq2SeqLM
+
     given = Task(task)
     loaded: Any = AutoModelForSeq2SeqLM.from_pretrained(model, attn_implementation="sdpa")
     loaded.to(device).eval()
