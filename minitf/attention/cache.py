@@ -41,6 +41,8 @@ class KeyValueCache:
             AttentionError: the batch has another size than what is held.
         """
         if self._key is None or self._value is None:
+            if self.static and not torch.is_grad_enabled():
+                key, value = key.contiguous(), value.contiguous()  # they are read at every step
             self._key, self._value, self.length = key, value, key.shape[2]
             return key, value
         self._check_batch(self._key.shape[0], key.shape[0])

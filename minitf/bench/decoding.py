@@ -17,9 +17,9 @@ from minitf.bench.training import compose_settings
 from minitf.config import UserError
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.data import load_data
+from minitf.decoding.batches import length_batches
 from minitf.decoding.limits import longest_output
 from minitf.evaluation import Translator, load
-from minitf.evaluation.translate import length_batches
 from minitf.export.command import overrides as overrides_of
 from minitf.export.export import export
 from minitf.export.to_ctranslate2 import vocabulary

@@ -8,32 +8,47 @@ from torch import Tensor
 
 from minitf.model import Transformer
 
-FEW_ROWS = 16
-"""Below so many rows both libraries wait for the weights' memory."""
+PACKED_FOR = 256
+"""Rows that the packed weight is laid out for; others get the same numbers."""
 
 
-def next_log_prob(model: Transformer, hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """Log-probabilities (N, V) of `dtype` from the decoder's output (N, E); no gradients."""
-    logits: Tensor
-    if _by_onednn(hidden, model.output_projection.weight):
-        weight = model.output_projection.weight
-        logits = torch.ops.mkldnn._linear_pointwise(hidden, weight, None, "none", [], "")
-    else:
-        logits = model.project(hidden)
-    if logits.dtype != dtype:
-        return logits.log_softmax(-1, dtype=dtype)
-    return torch.log_softmax(logits, -1, out=logits)  # in place: less memory to go through
+class Projection:
+    """The model's output projection and its log-softmax, for one search.
 
+    In float32 on a CPU the weight is packed once, and oneDNN multiplies, which torch leaves to
+    another library. Against `F.linear` on an AMD EPYC, one thread, E = 128 and V = 10,000: for 5
+    rows 0.14 ms, not 0.33; for 150 rows 3.8 ms, not 4.8. Packing takes 1.1 ms.
 
-def _by_onednn(hidden: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN is to multiply, which torch leaves to another library in float32.
-
-    Against `F.linear` on an AMD EPYC, 500 rows, E = 128 and V = 10,000: 6.7 ms, not 7.9.
+    Args:
+        model: its weights stay as they are meanwhile.
+        dtype: of the log-probabilities.
     """
+
+    def __init__(self, model: Transformer, dtype: torch.dtype) -> None:
+        self.model = model
+        self.dtype = dtype
+        self.packed: Tensor | None = None
+        weight = model.output_projection.weight
+        if _by_onednn(weight) and dtype == torch.float32:
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities (N, V) from the decoder's output (N, E); no gradients."""
+        logits: Tensor
+        if self.packed is None or hidden.dtype != torch.float32:
+            logits = self.model.project(hidden)
+        else:
+            logits = torch.ops.mkldnn._linear_pointwise(hidden, self.packed, None, "none", [], "")
+        if logits.dtype != self.dtype:
+            return logits.log_softmax(-1, dtype=self.dtype)
+        return torch.log_softmax(logits, -1, out=logits)  # in place: less memory to go through
+
+
+def _by_onednn(weight: Tensor) -> bool:
+    """Whether oneDNN is there to multiply by this weight."""
     return (
-        hidden.device.type == "cpu"
-        and hidden.dtype == weight.dtype == torch.float32
-        and hidden.size(0) >= FEW_ROWS
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
         and torch._C._has_mkldnn
         and not torch.is_autocast_enabled("cpu")
     )

@@ -6,7 +6,8 @@ Shapes: B sentences, S source length, K rows per sentence (beams or samples), V 
 import torch
 from torch import Tensor
 
-from minitf.decoding.projection import next_log_prob
+from minitf.decoding.encoding import encode
+from minitf.decoding.projection import Projection
 from minitf.model import Transformer
 
 
@@ -20,12 +21,13 @@ class Stepper:
 
     def __init__(self, model: Transformer, src: Tensor) -> None:
         self.model = model
-        self.memory = model.encode(src)
+        self.memory = encode(model, src)
         self.padding_mask = model.src_padding_mask(src)
         self.state = model.new_state()
         half = self.memory.dtype in (torch.float16, torch.bfloat16)
         self.dtype = torch.float32 if half else self.memory.dtype
         """Of the log-probabilities."""
+        self.projection = Projection(model, self.dtype)
 
     def next_log_prob(self, tokens: Tensor) -> Tensor:
         """The model's own log-probabilities of what follows each target.
@@ -40,7 +42,7 @@ class Stepper:
         seen = 0 if self.state is None else self.state.length
         new = tokens[..., seen:].flatten(0, 1)
         hidden = self.model.decode(new, self.memory, self.padding_mask, self.state)
-        log_prob = next_log_prob(self.model, hidden[:, -1], self.dtype)
+        log_prob = self.projection.log_prob(hidden[:, -1])
         return log_prob.view(*tokens.shape[:2], -1)
 
     def reorder_targets(self, index: Tensor) -> None:

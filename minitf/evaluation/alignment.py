@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from minitf.evaluation.translate import pad
+from minitf.decoding.batches import pad
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from minitf.config.errors import UserError
-from minitf.evaluation.translate import pad
+from minitf.decoding.batches import pad
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 

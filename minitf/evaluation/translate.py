@@ -1,12 +1,12 @@
 """Text in, text out: tokenise, sort by length, decode batch by batch, put back in order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from minitf.config.schema import DecodingConfig
-from minitf.decoding import generate
+from minitf.decoding import Hypothesis, generate_all
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 
@@ -54,9 +54,8 @@ def translate_texts(
 ) -> list[Translation]:
     """Translate texts; result i belongs to text i.
 
-    A text without tokens is not given to the model: it has one hypothesis, the empty one. Texts are
-    decoded longest first, so that a batch holds like lengths and a lack of memory shows at once.
-    The model is put into evaluation mode meanwhile, and back afterwards.
+    A text without tokens is not given to the model: it has one hypothesis, the empty one. The model
+    is put into evaluation mode meanwhile, and back afterwards.
 
     Args:
         model: The trained model.
@@ -85,11 +84,17 @@ def translate_texts(
     was_training = model.training
     model.eval()
     try:
-        for rows in length_batches([len(ids) + 1 for ids in sources], decoding):
-            batch = [sources[i] for i in rows]
-            prefix = [forced[i] for i in rows] if forced is not None else None
-            decoded = _decode(model, tokenizer, batch, prefix, decoding, device)
-            for i, hypotheses in zip(rows, decoded, strict=True):
+        for rows, found in generate_all(
+            model,
+            sources,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
+            config=decoding,
+            prefix=forced,
+            device=device,
+        ):
+            for i, hypotheses in zip(rows, _as_text(tokenizer, found), strict=True):
                 results[i] = Translation(texts[i], sources[i], hypotheses)
             if progress:
                 progress(len(rows))
@@ -98,42 +103,9 @@ def translate_texts(
     return [result for result in results if result is not None]
 
 
-def length_batches(lengths: Sequence[int], decoding: DecodingConfig) -> Iterator[list[int]]:
-    """Indices of like-length sources, longest first, within `decoding.batch_tokens`.
-
-    Args:
-        lengths: Tokens of each source, EOS counted; sources of EOS alone are left out.
-        decoding: Its `batch_tokens` bounds rows x longest x hypotheses kept per sentence; a batch
-            holds at least one sentence.
-    """
-    order = sorted((i for i, n in enumerate(lengths) if n > 1), key=lambda i: (-lengths[i], i))
-    copies = {"greedy": 1, "beam": decoding.beam_size, "sample": decoding.n_best}[decoding.method]
-    start = 0
-    while start < len(order):
-        rows = max(1, decoding.batch_tokens // (lengths[order[start]] * max(1, copies)))
-        yield order[start : start + rows]
-        start += rows
-
-
-@torch.inference_mode()
-def _decode(
-    model: Transformer,
-    tokenizer: TextTokenizer,
-    sources: Sequence[list[int]],
-    prefix: Sequence[list[int]] | None,
-    decoding: DecodingConfig,
-    device: torch.device,
+def _as_text(
+    tokenizer: TextTokenizer, found: Sequence[Sequence[Hypothesis]]
 ) -> list[list[ScoredText]]:
-    src = pad([[*ids, tokenizer.eos_id] for ids in sources], tokenizer.pad_id).to(device)
-    found = generate(
-        model,
-        src,
-        bos_id=tokenizer.bos_id,
-        eos_id=tokenizer.eos_id,
-        pad_id=tokenizer.pad_id,
-        config=decoding,
-        prefix=prefix,
-    )
     flat = [hypothesis for hypotheses in found for hypothesis in hypotheses]
     texts = iter(tokenizer.decode_batch([list(h.tokens) for h in flat]))
     return [
@@ -143,9 +115,3 @@ def _decode(
         ]
         for hypotheses in found
     ]
-
-
-def pad(rows: Sequence[list[int]], pad_id: int) -> torch.Tensor:
-    """(B, longest) int64, right-padded."""
-    longest = max(map(len, rows))
-    return torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])

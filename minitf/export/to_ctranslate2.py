@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from minitf.config.schema import Activation, DecodingConfig, Norm, Positions
 from minitf.decoding import generate
+from minitf.decoding.batches import pad
 from minitf.evaluation import Translator
-from minitf.evaluation.translate import pad
 from minitf.export.parts import (
     Check,
     check_known_attention,

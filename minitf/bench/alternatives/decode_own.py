@@ -3,9 +3,8 @@
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 from minitf.config.schema import DecodingConfig, DecodingMethod
-from minitf.decoding import generate
+from minitf.decoding import generate_all
 from minitf.evaluation import load
-from minitf.evaluation.translate import pad
 
 
 def run(rounds: Rounds, task: str, model: str, device: str) -> None:
@@ -24,17 +23,15 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
 
     def translate() -> list[list[int]]:
         outputs: dict[int, list[int]] = {}
-        for batch in given.batches:
-            src = pad([[*given.sources[row], given.eos_id] for row in batch], given.pad_id)
-            found = generate(
-                loaded.model,
-                src.to(device),
-                bos_id=given.bos_id,
-                eos_id=given.eos_id,
-                pad_id=given.pad_id,
-                config=config,
-            )
-            outputs |= {row: best[0].tokens for row, best in zip(batch, found, strict=True)}
+        for rows, found in generate_all(
+            loaded.model,
+            given.sources,
+            bos_id=given.bos_id,
+            eos_id=given.eos_id,
+            pad_id=given.pad_id,
+            config=config,
+        ):
+            outputs |= {row: best[0].tokens for row, best in zip(rows, found, strict=True)}
         return [outputs[row] for row in range(len(given.sources))]
 
     take_turns(rounds, translate)

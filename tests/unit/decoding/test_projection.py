@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from minitf.decoding.projection import FEW_ROWS, next_log_prob
+from minitf.decoding.projection import PACKED_FOR, Projection
 
 
-@pytest.mark.parametrize("rows", [1, FEW_ROWS - 1, FEW_ROWS, 67])
+@pytest.mark.parametrize("rows", [1, 5, 67, PACKED_FOR + 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
     model = make_model(vocab_size=101).to(dtype)
@@ -15,8 +15,17 @@ def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
     hidden, before = steps[:, -1], steps.clone()  # rows that do not lie together
     wanted = torch.float32 if dtype == torch.bfloat16 else dtype
     with torch.no_grad():
-        found = next_log_prob(model, hidden, wanted)
+        found = Projection(model, wanted).log_prob(hidden)
         expected = model.project(hidden).log_softmax(-1, dtype=wanted)
     assert found.dtype == wanted
     torch.testing.assert_close(found, expected)
     assert torch.equal(steps, before)
+
+
+def test_autocast_lowers_it_as_it_does_the_model(make_model):
+    model = make_model(vocab_size=101).float()
+    hidden = torch.randn(7, model.embed_dim, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = Projection(model, torch.float32).log_prob(hidden)
+        expected = model.project(hidden).log_softmax(-1, dtype=torch.float32)
+    assert torch.equal(found, expected)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from minitf.config.schema import DecodingConfig, DecodingMethod
+from minitf.decoding.batches import length_batches
 from minitf.evaluation import load
 from minitf.evaluation.alignment import alignments
-from minitf.evaluation.translate import length_batches, translate_texts
+from minitf.evaluation.translate import translate_texts
 
 
 @pytest.fixture(scope="module")
