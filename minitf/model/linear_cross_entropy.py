@@ -10,11 +10,14 @@ Only the softmax needs the logits. What the target and the smoothing contribute 
 hidden vectors, and is computed from them: z_y = h·w_y and Σ_v z_v = h·Σ_v w_v.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+
+from minitf.model.packed import PackedWeight
 
 CPU_BLOCK_BYTES = 8 << 20
 """Logits of one block, twice as many in half precision; measured with 32 MB of cache."""
@@ -83,6 +86,7 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
     w, h_half = weight.to(half), h.to(half)
     logits = h.new_empty(rows, V)
     products = logits if half == dtype else logits.to(half)
+    project, project_back = _products(w, products, want_gradient)
     normaliser = h.new_empty(N, 1)
     grad_h = torch.empty_like(h) if want_gradient else h
     grad_weight = torch.zeros_like(weight) if want_gradient else weight
@@ -90,10 +94,8 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
     for start in range(0, N, rows):
         block = slice(start, min(start + rows, N))
         h_block = h_half[block]
-        z, product = logits[: h_block.size(0)], products[: h_block.size(0)]
-        torch.mm(h_block, w.t(), out=product)
-        if half != dtype:
-            z.copy_(product)
+        product = project(h_block)
+        z = product if half == dtype else logits[: product.size(0)].copy_(product)
         maximum = z.amax(1, keepdim=True)
         # In place where that has been measured: elsewhere a block is a small part of the memory.
         softmax = torch.softmax(z, dim=1, out=z if device == "cpu" else None)
@@ -102,13 +104,31 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
         if not want_gradient:
             continue
         if half == dtype:
-            torch.mm(softmax, w, out=grad_h[block])
             grad_weight.addmm_(softmax.t(), h_block)
         else:
             softmax = product.copy_(softmax)
-            grad_h[block] = softmax @ w
             grad_weight += softmax.t() @ h_block
+        grad_h[block] = project_back(softmax)
     return normaliser, grad_h, grad_weight
+
+
+Product = Callable[[Tensor], Tensor]
+
+
+def _products(weight: Tensor, buffer: Tensor, want_gradient: bool) -> tuple[Product, Product]:
+    """x·Wᵀ, which may be written to the buffer, and y·W."""
+
+    def project(x: Tensor) -> Tensor:
+        return torch.mm(x, weight.t(), out=buffer[: x.size(0)])
+
+    def project_back(y: Tensor) -> Tensor:
+        return y @ weight
+
+    if not PackedWeight.suits(weight):
+        return project, project_back
+    rows = buffer.size(0)
+    packed = PackedWeight(weight, rows).product
+    return packed, PackedWeight(weight.t(), rows).product if want_gradient else project_back
 
 
 def _block_bytes(device: str, half: bool) -> int:

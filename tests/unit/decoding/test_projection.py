@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from minitf.decoding.projection import PACKED_FOR, Projection
+from minitf.decoding.projection import ROWS, Projection
 
 
-@pytest.mark.parametrize("rows", [1, 5, 67, PACKED_FOR + 1])
+@pytest.mark.parametrize("rows", [1, 5, 67, ROWS + 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
     model = make_model(vocab_size=101).to(dtype)
