@@ -16,6 +16,7 @@ from minitf.commands.arguments import (
     decoding_arguments,
     load_model,
 )
+from minitf.commands.interrupt import at_the_end
 from minitf.commands.lines import decode_line, one_line, read_chunks
 from minitf.config.errors import UserError
 
@@ -99,7 +100,9 @@ class Job:
         try:
             for chunk in chunks:
                 texts, refused = self.readable(chunk)
-                self.write(self.translate(texts), output)
+                # A chunk's lines are done in another order: only the whole of it can be written.
+                with at_the_end(f"stopping after {_lines(len(texts))} more; Ctrl-C again: at once"):
+                    self.write(self.translate(texts), output)
                 if refused is not None:
                     raise refused
         except KeyboardInterrupt:

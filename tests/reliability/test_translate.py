@@ -48,6 +48,35 @@ def test_a_signal_loses_no_line_that_was_translated(tiny_run, expected, tmp_path
     assert output.read_bytes() == whole
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_the_middle_of_a_chunk(tiny_run, expected, tmp_path, times):
+    """The first lets the chunk come to its end, the second does not; both leave whole chunks."""
+    size = 47
+    texts = list(expected)[:size] * 200
+    (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
+    output = tmp_path / "out.txt"
+    process = subprocess.Popen(
+        [*MINITF, "translate", str(tiny_run), "--device", "cpu", "--buffer", str(size),
+         "--beam-size", "5", "--input", str(tmp_path / "in.txt"), "--output", str(output)],
+        stderr=subprocess.PIPE, env=ENVIRONMENT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.read_bytes().count(b"\n") >= size):
+        assert time.monotonic() < deadline, "no chunk was written"
+        time.sleep(0.02)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    written = output.read_bytes().count(b"\n")
+    assert written % size == 0
+    assert size <= written < len(texts)
+    assert said.decode().endswith(f"\nstopped: {written} lines written\n")
+    if times == 1:
+        assert f"stopping after {size} lines more" in said.decode() or written == size
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full")
 @pytest.mark.parametrize("by", ["--output", ">"])
 def test_a_full_disk_takes_one_line(tiny_run, by):

@@ -1,0 +1,41 @@
+"""Ctrl-C that waits for what has been begun."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def at_the_end(notice: str) -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block, and a second Ctrl-C at once.
+
+    Args:
+        notice: What the first one prints on stderr.
+
+    Raises:
+        KeyboardInterrupt: At the end of the block, or by the second Ctrl-C.
+    """
+    came = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"\n{notice}\n".encode())  # print may be at work itself
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or another's
+        yield
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
