@@ -248,7 +248,9 @@ class MultiHeadAttention(nn.Module):
             weights = None if weights is None else weights.masked_fill(dead, 0.0)
 
         # 5. Concatenate the heads, and 6. project once more.
-        output: Tensor = self.out_proj(merge_heads(context, layout.batch_first))
+        del q, k, v  # without gradients their memory is free for what follows
+        context = merge_heads(context, layout.batch_first)
+        output: Tensor = self.out_proj(context)
         if dead is not None:
             output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
         if weights is not None:
