@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
-from minitf.bench.rows import Findings, Row, median_and_spread, with_ratios
+from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
 from minitf.bench.worker import resident_peak
 
 REFERENCE = "torch.nn.MultiheadAttention"
@@ -64,8 +64,10 @@ QUICK = (
 FULL = (
     *QUICK,
     *(Work((max(1, 2048 // T), T, 256, 4)) for T in (16, 128, 1024, 4096)),
-    *(Work((max(1, 2048 // T), T, 256, 4), need_weights=True) for T in (16, 128, 1024)),
+    *(Work((max(1, 2048 // T), T, 256, 4), need_weights=True) for T in (16, 128, 1024, 4096)),
     *(Work((32, 64, 256, 4), training=False, need_weights=w) for w in (False, True)),
+    Work((32, 64, 256, 4), training=False, padded=True),
+    Work((32, 64, 256, 4), dtype="bfloat16"),
     Work((8, 512, 512, 8), need_weights=True),
     Work((8, 512, 512, 8), dropout=0.1),
     Work((8, 512, 512, 8), training=False),
@@ -86,14 +88,14 @@ def run(quick: bool) -> Findings:
         run also rows of peak memory in MiB.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = []
+    found = Findings([], [], [f"torch {torch.__version__}, {torch.get_num_threads()} threads"])
     for work in QUICK if quick else FULL:
-        rows += measure_time(work, device, rounds=7 if quick else 15)
+        found.rows.extend(measure_time(work, device, rounds=7 if quick else 15))
     if not quick:
         for T in (1024, 2048, 4096):
             for dropout in (0.0, 0.1):
-                rows += measure_memory(Work((1, T, 512, 8), dropout=dropout), device)
-    return Findings(rows, [], [f"torch {torch.__version__}, {torch.get_num_threads()} threads"])
+                measure_memory(Work((1, T, 512, 8), dropout=dropout), device, found)
+    return found
 
 
 def implementations(work: Work) -> dict[str, Callable[..., nn.Module]]:
@@ -159,14 +161,18 @@ def measure_time(work: Work, device: str, rounds: int) -> list[Row]:
     return with_ratios(rows)
 
 
-def measure_memory(work: Work, device: str) -> list[Row]:
+def measure_memory(work: Work, device: str, found: Findings) -> None:
     """Measure the peak of memory that one call adds, each implementation in its own process."""
     rows = []
     for name in implementations(work):
         command = [sys.executable, "-m", __name__, name, repr(work), device]
-        peak = float(subprocess.run(command, check=True, capture_output=True).stdout)
-        rows.append(Row(work.label(device), name, peak, "MiB"))
-    return with_ratios(rows)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            reason = done.stderr.strip() or f"it ended with exit code {done.returncode}"
+            found.failures.append(Failure(work.label(device), name, reason.splitlines()[-1]))
+        else:
+            rows.append(Row(work.label(device), name, float(done.stdout), "MiB"))
+    found.rows.extend(with_ratios(rows))
 
 
 def peak_memory(name: str, work: Work, device: str) -> float:

@@ -1,5 +1,6 @@
 """Decoding: sentences per second of greedy and beam search, of everybody, with equal weights."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from minitf.bench.training import compose_settings
 from minitf.config import UserError
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.data import load_data
-from minitf.decoding.batches import length_batches
 from minitf.decoding.limits import longest_output
 from minitf.evaluation import Translator, load
 from minitf.export.command import overrides as overrides_of
@@ -61,8 +61,8 @@ def run(quick: bool, overrides: Sequence[str] = (), run_dir: Path | None = None)
         trained = "of the run given" if run_dir else f"trained here for {_UPDATES} updates"
         found.remarks.append(
             f"decoding: {len(sources):,} sentences, the model {trained}; equal outputs: the share "
-            "of sentences of which minitf wrote the same tokens; batches by tokens of "
-            "sentences sorted by length for all; tokens/s counts what was written, EOS left out"
+            "of sentences of which minitf wrote the same tokens; each sorts the sentences by "
+            "length and batches them as suits it; tokens/s counts what was written, EOS left out"
         )
     return found
 
@@ -73,8 +73,9 @@ def train_briefly(directory: Path, overrides: Sequence[str]) -> Path:
     Raises:
         UserError: the training failed, with its last line.
     """
+    chosen = any(override.startswith(("model=", "experiment=")) for override in overrides)
     settings = compose_settings([
-        *(["model=nano"] if not any(o.startswith("model=") for o in overrides) else []),
+        *([] if chosen else ["model=nano"]),
         *overrides, "schedule=cosine", "schedule.warmup_steps=100", f"trainer.max_steps={_UPDATES}",
         "trainer.accumulate_grad_batches=1", "trainer.check_val_every_n_epoch=null",
         f"trainer.val_check_interval={_UPDATES}", "evaluation.val_bleu_sentences=0",
@@ -106,18 +107,13 @@ def decoding_task(
     """What everybody is given, as plain values.
 
     Returns:
-        `sources` without EOS; `batches`, rows of `sources`; `longest`, the most tokens of each
-        batch's outputs; `beams`; the special tokens' ids; and each token's name (for CTranslate2).
+        `sources` without EOS; `longest`, the most tokens of each one's output; `beams`; the special
+        tokens' ids; and each token's name (for CTranslate2).
     """
-    lengths = [len(ids) + 1 for ids in sources]
-    batches = list(length_batches(lengths, config))
     tokenizer = translator.tokenizer
     return {
         "sources": sources,
-        "batches": batches,
-        "longest": [
-            max(longest_output(len(sources[row]), config) for row in batch) for batch in batches
-        ],
+        "longest": [longest_output(len(source), config) for source in sources],
         "beams": config.beam_size if config.method is DecodingMethod.beam else 1,
         "bos_id": tokenizer.bos_id,
         "eos_id": tokenizer.eos_id,
@@ -130,6 +126,10 @@ def _export(translator: Translator, directory: Path, found: Findings) -> dict[st
     """The same weights for the other engines; one that cannot have them is a failure's line."""
     exports = {}
     for engine in ("transformers", "ctranslate2"):
+        if importlib.util.find_spec(engine) is None:
+            reason = f"the package {engine} is not installed: pip install 'minitf[bench]'"
+            found.failures.append(Failure("decoding", engine, reason))
+            continue
         try:
             export(translator, engine, directory / engine)
             exports[engine] = directory / engine

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minitf.bench.rows import HIGHER_IS_BETTER, Findings, Row
+from minitf.config import UserError
 
 HEADER = (
     "ratio: a row's median over the fastest alternative's of the same work (tokens/s, sentences/s: "
@@ -47,7 +48,7 @@ def _cells(row: Row) -> dict[str, str]:
     digits = 0 if row.value >= 100 else 3
     return {
         "median": f"{row.value:,.{digits}f} {row.unit}",
-        "spread": f"±{row.spread:.0%}",
+        "spread": "" if row.spread is None else f"{row.spread:.0%}",
         "ratio": "" if row.ratio is None else f"{row.ratio:.3f}",
         "peak memory": "" if row.peak_memory is None else f"{row.peak_memory:,.0f} MiB",
         "of peak": "" if row.peak_share is None else f"{row.peak_share:.1%}",
@@ -68,6 +69,19 @@ def write_json(path: Path, found: Sequence[Findings], machine: dict[str, Any]) -
     partial.replace(path)
 
 
+def check_plot_file(path: Path) -> None:
+    """Refuse a name that `plot`'s figure cannot be saved under.
+
+    Raises:
+        UserError: matplotlib does not know its ending.
+    """
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise UserError(f"bench: --plot {path} must end with one of: .{', .'.join(sorted(known))}")
+
+
 def plot(rows: Sequence[Row]) -> Any:
     """A figure with a panel of bars for each work and unit; minitf's are coloured.
 
@@ -84,7 +98,7 @@ def plot(rows: Sequence[Row]) -> Any:
         bars = axes.barh(
             [row.name for row in panel],
             [row.value for row in panel],
-            xerr=[row.value * row.spread / 2 for row in panel],
+            xerr=[row.value * (row.spread or 0.0) / 2 for row in panel],
             color=["#d1495b" if row.own else "#8d99ae" for row in panel],
             error_kw={"ecolor": "#333333", "lw": 1},
         )
@@ -94,7 +108,7 @@ def plot(rows: Sequence[Row]) -> Any:
             for row in panel
         ]
         axes.bar_label(bars, labels, fontsize=8, padding=2)
-        axes.set_xlim(0, max(row.value * (1 + row.spread / 2) for row in panel) * 1.3)
+        axes.set_xlim(0, max(row.value * (1 + (row.spread or 0.0) / 2) for row in panel) * 1.3)
         axes.invert_yaxis()
         way = "more" if panel[0].unit in HIGHER_IS_BETTER else "less"
         axes.set_title(

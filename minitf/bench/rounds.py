@@ -95,21 +95,18 @@ class Rounds:
         self._send.flush()
 
 
-def measure(
-    implementations: Sequence[Implementation], rounds: int, threads: int | None = None
-) -> list[Measured]:
+def measure(implementations: Sequence[Implementation], rounds: int) -> list[Measured]:
     """Start a worker for each implementation and let them take turns.
 
     Args:
         implementations: whom; those that fail are reported with an error, and the rest goes on.
         rounds: how many count, after one of warm-up.
-        threads: OMP_NUM_THREADS of every worker; None: as each library likes.
 
     Returns:
         One Measured for each, in order.
     """
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(one, threads)) for one in implementations]
+        workers = [stack.enter_context(_Worker(one)) for one in implementations]
         for worker in workers:  # importing a library takes seconds: all do so at the same time
             worker.get_ready()
         for number in range(rounds + 1):
@@ -123,20 +120,17 @@ def measure(
 class _Worker:
     """The parent's end of one worker."""
 
-    def __init__(self, implementation: Implementation, threads: int | None) -> None:
+    def __init__(self, implementation: Implementation) -> None:
         self.found = Measured(implementation.name)
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         self._directory = tempfile.TemporaryDirectory(prefix="minitf-bench-")
-        environment = worker_environment()
-        if threads is not None:
-            environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "minitf.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             cwd=self._directory.name,
-            env=environment,
+            env=worker_environment(),
             text=True,
         )
         self._tell(
@@ -208,9 +202,11 @@ class _Worker:
 
 
 def worker_environment() -> dict[str, str]:
-    """This process' environment, with this package to be found from any directory, and offline."""
+    """This process' environment: this package found anywhere, offline, one GPU at most."""
     package = str(Path(minitf.__file__).parent.parent)
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     return os.environ | {
+        "CUDA_VISIBLE_DEVICES": gpu,
         "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
         "HF_HUB_OFFLINE": "1",
         "WANDB_MODE": "offline",

@@ -22,8 +22,8 @@ class Row:
     unit: str
     ratio: float | None = None
     """`value` over the fastest alternative's of the same work; None where there is none."""
-    spread: float = 0.0
-    """Interquartile range over the median."""
+    spread: float | None = None
+    """Interquartile range over the median; None where it was measured once."""
     peak_memory: float | None = None
     """MiB: the process' largest resident set, or what the CUDA allocator had handed out."""
     peak_share: float | None = None

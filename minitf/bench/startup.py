@@ -58,7 +58,8 @@ def run(quick: bool, overrides: Sequence[str] = ()) -> Findings:
     with tempfile.TemporaryDirectory(prefix="minitf-bench-") as directory:
         place = Path(directory)
         (place / "train.py").write_text(PROGRAM)
-        command = [sys.executable, "train.py", *overrides_of(settings)]
+        loggers = [o for o in overrides if o.startswith("logger")]  # not a part of the recipe
+        command = [sys.executable, "train.py", *overrides_of(settings), *loggers]
         for number in range(4 if quick else 8):
             found = start(command, place, number)
             if isinstance(found, str):

@@ -14,6 +14,7 @@ from minitf.bench.hardware import FORMULA, cuda_peak, peak_remark, training_flop
 from minitf.bench.rounds import Implementation, Measured, measure
 from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
 from minitf.bench.task import TrainingTask
+from minitf.config import UserError
 from minitf.config.compose import compose_config, plain, require_complete, to_dataclass
 from minitf.config.schema import Norm, TrainConfig
 from minitf.data import load_data
@@ -37,6 +38,7 @@ SIZES = {"cpu": ("tiny", "small"), "cuda": ("base", "big")}
 PRECISIONS = ("float32", "bfloat16")
 
 _FORCED = (
+    "attention=custom", "attention.kernel=auto",
     "optimizer=adam", "logger=csv", "tokenizer.dropout=0", "objective.r_drop=0",
     "trainer.accumulate_grad_batches=1", "trainer.gradient_clip_val=1.0", "trainer.max_steps=-1",
     "trainer.max_epochs=-1", "trainer.max_time=null", "trainer.limit_val_batches=0",
@@ -47,6 +49,10 @@ _FORCED = (
     "model.attention_dropout=0", "model.activation_dropout=0", "compile=false",
 )  # fmt: skip
 """One micro-batch an update, no validation, and only what every library can do."""
+
+
+CUDA_BATCH = 25_000
+"""Source and target positions of a batch on a GPU where none is given: fewer leave it idle."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,9 @@ def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Fi
         `training/SIZE/best/DEVICE`, where each is at its own best.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    _refuse_forced(overrides)
+    if device == "cuda" and not any(o.startswith(("batching.", "experiment=")) for o in overrides):
+        overrides = [*overrides, f"batching.tokens={CUDA_BATCH}"]
     settled = plan(quick, device)
     chosen = tuple(o.partition("=")[2] for o in overrides if o.startswith("model="))
     others = [o for o in overrides if not o.startswith("model=")]
@@ -110,6 +119,23 @@ def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Fi
                 _measure(work, variant, settings, batches, settled.rounds, found)
             found.rows.extend(best_rows(found.rows, size, device))
     return found
+
+
+def _refuse_forced(overrides: Sequence[str]) -> None:
+    """Refuse what would be overridden without a word.
+
+    Raises:
+        UserError: an override of what is the same for everybody.
+    """
+    forced = {text.partition("=")[0] for text in _FORCED}
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in forced:
+            value = next(text for text in reversed(_FORCED) if text.partition("=")[0] == key)
+            raise UserError(
+                f"bench training measures with {value}, which every library can do; "
+                f"leave out {override}"
+            )
 
 
 def _measure(
@@ -155,9 +181,8 @@ def implementations(task: TrainingTask, settings: TrainConfig) -> list[Implement
         for name, library in BARE.items()
     ]
     precision = "bf16-mixed" if task.precision == "bfloat16" else "32-true"
-    config = replace(
-        settings, trainer={**settings.trainer, "precision": precision}, compile=task.compile
-    )
+    device = {"accelerator": task.device, "devices": 1, "precision": precision}
+    config = replace(settings, trainer={**settings.trainer, **device}, compile=task.compile)
     arguments = {"config": plain(OmegaConf.structured(config)), "task": plain_task}
     fit = Implementation("minitf fit", f"{place}.own_fit", "run", arguments)
     trainer = Implementation(
@@ -298,5 +323,7 @@ def _remark(size: str, task: TrainingTask, batches: StoredBatches, rounds: int) 
         f"training/{size}: {rounds} rounds of {task.steps} "
         f"{'update' if task.steps == 1 else 'updates'} after one of warm-up, "
         f"{mean:,.0f} target tokens a batch, vocabulary {task.vocab_size:,}, "
-        f"dropout {task.dropout}, {'pre' if task.pre_norm else 'post'}-norm where there is a choice"
+        f"{task.num_encoder_layers} + {task.num_decoder_layers} layers, {task.embed_dim} and "
+        f"{task.feedforward_dim} wide, {task.num_heads} heads, dropout {task.dropout}, "
+        f"{'pre' if task.pre_norm else 'post'}-norm where there is a choice"
     )

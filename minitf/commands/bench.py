@@ -34,20 +34,20 @@ faster, for ms below 1.
 examples:
   minitf bench training --quick
   minitf bench training experiment=multi30k_tiny data.root=DIR --json training.json
-  minitf bench decoding --run outputs/latest --plot decoding.png"""
+  minitf bench decoding --run outputs/latest --plot decoding.pdf"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     works, overrides, arguments = parse(argv)
+    from rich.console import Console
+
+    from minitf.bench.report import HEADER, check_plot_file, plot, print_findings, write_json
+
     for file in (arguments.json, arguments.plot):
         if file is not None and not file.parent.is_dir():
             raise UserError(f"bench: {file} cannot be written: there is no {file.parent}")
-
-    from rich.console import Console
-
-    from minitf.bench.report import HEADER, plot, print_findings, write_json
-
+    check_plot_file(arguments.plot)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are started after its use
     console = Console()
     if not console.is_terminal:
@@ -55,14 +55,15 @@ def main(argv: Sequence[str]) -> int:
     console.print(HEADER, highlight=False)
     found: list[Findings] = []
     for work in works:
-        found.append(_run(work, overrides, arguments))
+        found.append(_run(work, overrides, arguments, alone=len(works) == 1))
         print_findings(console, found[-1])
-    if arguments.json:
-        write_json(arguments.json, found, _machine())
-    if arguments.plot:
-        rows = [row for one in found for row in one.rows]
+        if arguments.json:  # after each: what follows may be stopped
+            write_json(arguments.json, found, _machine())
+    rows = [row for one in found for row in one.rows]
+    if rows:
         plot(rows).savefig(arguments.plot, dpi=150)
-    return 0 if any(one.rows for one in found) else 1
+        console.print(f"wrote {arguments.plot}", highlight=False)
+    return 0 if rows else 1
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace]:
@@ -75,7 +76,8 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
     parser.add_argument("words", nargs="*", metavar="WORK | KEY=VALUE", help="see below")
     parser.add_argument("--quick", action="store_true", help="about two minutes a work")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to it")
-    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the rows into it")
+    parser.add_argument("--plot", metavar="FILE", type=Path, default=Path("bench.png"),
+                        help="draw the rows into it (default bench.png)")  # fmt: skip
     parser.add_argument(
         "--compile", action="store_true", help="training: also under torch.compile (takes minutes)"
     )
@@ -94,19 +96,38 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
                 f"bench: there is no work {work!r}; there is: {', '.join(WORKS)}; "
                 "an override reads KEY=VALUE"
             )
+    works = works or list(WORKS)
     if works == ["decoding"] and arguments.run and overrides:
         raise UserError(f"bench decoding: --run sets data and model; leave out {overrides[0]}")
-    return works or list(WORKS), overrides, arguments
+    if works == ["attention"] and overrides:
+        raise UserError(f"bench attention measures shapes of its own; leave out {overrides[0]}")
+    for option, given, work in (
+        ("--run", arguments.run, "decoding"),
+        ("--compile", arguments.compile, "training"),
+    ):
+        if given and work not in works:
+            raise UserError(f"bench: {option} is for {work} alone; leave it out, or name {work}")
+    return works, overrides, arguments
 
 
-def _run(work: str, overrides: list[str], arguments: argparse.Namespace) -> "Findings":
+def _run(
+    work: str, overrides: list[str], arguments: argparse.Namespace, *, alone: bool
+) -> "Findings":
+    """One work; of several, one that cannot be done does not keep the others back."""
+    from minitf.bench.rows import Failure, Findings
+
     run: Any = importlib.import_module(f"minitf.bench.{work}").run
     options: dict[str, Any] = {} if work == "attention" else {"overrides": overrides}
     if work == "training":
         options["compile"] = arguments.compile
     if work == "decoding":
         options["run_dir"] = arguments.run
-    found: Findings = run(arguments.quick, **options)
+    try:
+        found: Findings = run(arguments.quick, **options)
+    except UserError as error:
+        if alone:
+            raise
+        return Findings([], [Failure(work, "minitf", str(error))], [])
     return found
 
 

@@ -1,9 +1,8 @@
 """CTranslate2's Translator, on minitf's export."""
 
-import time
 from collections.abc import Callable
 
-from minitf.bench.alternatives.decode import Task, take_turns
+from minitf.bench.alternatives.decode import Task, seconds_of, take_turns
 from minitf.bench.rounds import Rounds
 
 BATCH_TOKENS = (512, 1_024, 2_048, 4_096)
@@ -51,16 +50,8 @@ def run(rounds: Rounds, task: str, model: str, device: str, compute_type: str, c
 
         return translate
 
-    splits = sorted({1, cores}) if device == "cpu" else [1]
+    splits = [n for n in range(1, cores + 1) if cores % n == 0] if device == "cpu" else [1]
     choices = [(parallel, tokens) for parallel in splits for tokens in BATCH_TOKENS]
-    parallel, tokens = min(choices, key=lambda choice: _seconds(translator(*choice)))
+    parallel, tokens = min(choices, key=lambda choice: seconds_of(translator(*choice)))
     settings = f"{parallel} × {cores // parallel} threads, batches of {tokens:,} tokens"
     take_turns(rounds, translator(parallel, tokens), settings)
-
-
-def _seconds(translate: Callable[[], object]) -> float:
-    """Of the second time: the first allocates."""
-    translate()
-    start = time.perf_counter()
-    translate()
-    return time.perf_counter() - start

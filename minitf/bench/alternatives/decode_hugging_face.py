@@ -1,15 +1,23 @@
 """transformers' `generate`, on minitf's export."""
 
+from functools import partial
 from typing import Any
 
 import torch
 
-from minitf.bench.alternatives.decode import Task, take_turns
+from minitf.bench.alternatives.decode import Task, seconds_of, take_turns
 from minitf.bench.rounds import Rounds
+from minitf.config.schema import DecodingConfig
+from minitf.decoding.batches import length_batches
+
+BATCH_TOKENS = (2_048, 8_192)
+"""Source positions of a batch, times beams."""
 
 
 def run(rounds: Rounds, task: str, model: str, device: str) -> None:
     """A worker's function.
+
+    What batch is the quickest is tried before the rounds.
 
     Args:
         rounds: the parent's word.
@@ -26,9 +34,10 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
     beam = {"early_stopping": True, "length_penalty": 1.0} if given.beams > 1 else {}
 
     @torch.inference_mode()
-    def translate() -> list[list[int]]:
+    def translate(batch_tokens: int) -> list[list[int]]:
         outputs: dict[int, list[int]] = {}
-        for batch, longest in zip(given.batches, given.longest, strict=True):
+        lengths = [(len(source) + 1) * given.beams for source in given.sources]
+        for batch in length_batches(lengths, DecodingConfig(batch_tokens=batch_tokens)):
             rows = [torch.tensor([*given.sources[row], given.eos_id]) for row in batch]
             src = torch.nn.utils.rnn.pad_sequence(rows, True, given.pad_id).to(device)
             found = loaded.generate(
@@ -36,11 +45,12 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
                 attention_mask=(src != given.pad_id).long(),
                 num_beams=given.beams,
                 do_sample=False,
-                max_new_tokens=longest + 1,
+                max_new_tokens=max(given.longest[row] for row in batch) + 1,
                 **beam,
             )
             for row, tokens in zip(batch, found[:, 1:].tolist(), strict=True):
                 outputs[row] = tokens[: tokens.index(given.eos_id)]
         return [outputs[row] for row in range(len(given.sources))]
 
-    take_turns(rounds, translate)
+    tokens = min(BATCH_TOKENS, key=lambda tokens: seconds_of(partial(translate, tokens)))
+    take_turns(rounds, partial(translate, tokens), f"batches of {tokens:,} tokens")

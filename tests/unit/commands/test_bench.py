@@ -14,6 +14,7 @@ def test_rows_are_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(attention, "QUICK", (attention.Work((2, 5, 12, 3)),))
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "a.json"
     assert commands.main(["bench", "attention", "--quick", "--json", str(file)]) == 0
     rows = json.loads(file.read_text())["results"]
@@ -25,6 +26,21 @@ def test_rows_are_printed_and_written(
         f"minitf {kernel}" for kernel in ("auto", "math", "fused", "fast")
     ]
     assert "minitf fast" in capsys.readouterr().out
+    assert (tmp_path / "bench.png").stat().st_size > 1000
+
+
+def test_of_several_works_one_that_fails_keeps_none_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(attention, "QUICK", (attention.Work((2, 5, 12, 3)),))
+    monkeypatch.chdir(tmp_path)
+    works = ["padding", "attention", "decoding", "--run", "no/such/run", "data=reverse"]
+    overrides = ["data.min_length=3000", "data.max_length=3100", "data.train_size=11"]
+    assert commands.main(["bench", *works, *overrides, "--quick", "--json", "a.json"]) == 0
+    found = json.loads(Path("a.json").read_text())
+    assert {row["work"] for row in found["results"]} == {"attention/2x5x12x3/training/float32/cpu"}
+    assert [failure["work"] for failure in found["failures"]] == ["padding", "decoding"]
+    assert "no/such/run" in capsys.readouterr().out
 
 
 def test_an_unknown_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +60,11 @@ def test_an_unknown_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
         (["startup", "--json", "no/such/folder/a.json"], "no/such/folder"),
         (["decoding", "--run", "no/such/run"], "no/such/run"),
         (["decoding", "--run", "no/such/run", "data=scenes"], "leave out data=scenes"),
+        (["attention", "model=small"], "leave out model=small"),
+        (["padding", "--run", "no/such/run"], "--run is for decoding"),
+        (["padding", "--compile"], "--compile is for training"),
+        (["training", "optimizer=adamw"], "leave out optimizer=adamw"),
+        (["padding", "--plot", "a.xyz"], ".png"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(
