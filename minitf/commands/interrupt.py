@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -29,7 +30,8 @@ def at_the_end(notice: str) -> Iterator[None]:
             os.write(sys.stderr.fileno(), f"\n{notice}\n".encode())  # print may be at work itself
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored, or another's
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not in_main_thread:  # ignored, or another's
         yield
         return
     signal.signal(signal.SIGINT, handle)

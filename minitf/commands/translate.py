@@ -85,6 +85,7 @@ class Job:
         self.arguments = arguments
         self.name = arguments.input or "the input"
         self.map_file: str | None = arguments.attention_map
+        self.map_refused: UserError | None = None
         self.lines = 0
         given = decoding_options(
             translator.config.evaluation.decoding, **decoding_arguments(arguments)
@@ -101,25 +102,32 @@ class Job:
             for chunk in chunks:
                 texts, refused = self.readable(chunk)
                 # A chunk's lines are done in another order: only the whole of it can be written.
-                with at_the_end(f"stopping after {_lines(len(texts))} more; Ctrl-C again: at once"):
+                notice = f"stopping after {_lines(len(texts))} more; Ctrl-C again: without them"
+                with at_the_end(notice):
                     self.write(self.translate(texts), output)
                 if refused is not None:
                     raise refused
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped: {_lines(self.lines)} written") from None
+        except (RuntimeError, MemoryError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            raise UserError(
+                f"out of memory after {_lines(self.lines)}: give a lower --batch-tokens"
+            ) from error
         if not self.arguments.quiet:
             seconds = time.monotonic() - start
             rate = self.lines / max(seconds, 1e-9)
             _note(f"translated {_lines(self.lines)} in {seconds:.1f} s ({rate:,.0f} lines/s)")
+        if self.map_refused is not None:
+            raise self.map_refused
 
     def translate(self, texts: list[str]) -> list["Translation"]:
         """One chunk, in order.
 
         Raises:
-            UserError: An option is out of range, or the device has too little memory.
+            UserError: An option is out of range.
         """
-        from torch import OutOfMemoryError
-
         done = self.lines
         # Where the lines themselves come to the terminal they are the progress.
         to_terminal = sys.stdout.isatty() and not self.arguments.output
@@ -132,18 +140,13 @@ class Job:
                 print(f"\r{_lines(done)}", end="\r", file=sys.stderr, flush=True)
 
         prefix = self.arguments.prefix
-        try:
-            return self.translator.translations(
-                texts,
-                prefixes=[prefix] * len(texts) if prefix else None,
-                max_source_tokens=self.limit,
-                progress=progress,
-                **decoding_arguments(self.arguments),
-            )
-        except OutOfMemoryError as error:
-            raise UserError(
-                f"out of memory after {self.lines} lines: give a lower --batch-tokens"
-            ) from error
+        return self.translator.translations(
+            texts,
+            prefixes=[prefix] * len(texts) if prefix else None,
+            max_source_tokens=self.limit,
+            progress=progress,
+            **decoding_arguments(self.arguments),
+        )
 
     def write(self, translations: list["Translation"], output: TextIO) -> None:
         """Write a chunk's translations, and the attention map of the first sentence."""
@@ -167,7 +170,12 @@ class Job:
         from minitf.reports.attention_maps import attention_map_figure
 
         model, tokenizer = self.translator.model, self.translator.tokenizer
-        figure = attention_map_figure(model, tokenizer, translation.source, translation.text)
+        written = translation.hypotheses[0].token_ids
+        try:
+            figure = attention_map_figure(model, tokenizer, translation.source_ids, written)
+        except UserError as error:  # told at the end: the lines go before it
+            self.map_refused = error
+            return
         try:
             figure.savefig(file, dpi=150)
         except ValueError as error:  # matplotlib's word for an unknown ending
@@ -193,7 +201,7 @@ class Job:
     def _check_length(self, text: str, number: int) -> None:
         if len(text.encode()) <= self.limit:  # a token is at least a byte
             return
-        length = len(self.translator.tokenizer.encode(text))
+        length = len(self.translator.tokenizer.encode(self.translator.as_trained(text)))
         if length <= self.limit:
             return
         what = f"line {number} of {self.name} has {length:,} tokens, more than {self.limit:,}"
@@ -249,6 +257,13 @@ def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> 
     if hasattr(output, "reconfigure"):
         output.reconfigure(encoding="utf-8", newline="\n")  # whatever the locale
     return output  # type: ignore[no-any-return]
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    from torch import OutOfMemoryError  # an accelerator's
+
+    on_cpu = "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (MemoryError, OutOfMemoryError)) or on_cpu
 
 
 def _lines(count: int) -> str:

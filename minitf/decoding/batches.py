@@ -24,7 +24,8 @@ def generate_all(
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
     """Translate longest first: a batch holds like lengths, and a lack of memory shows at once.
 
-    On a CPU batches are decoded side by side; too few for that are cut into parts of like lengths.
+    On a CPU batches are decoded side by side, if no module of the model is a user's own, which may
+    keep something from one step to the next; too few batches are cut into parts of like lengths.
 
     Args:
         model: in evaluation mode.
@@ -44,7 +45,7 @@ def generate_all(
     """
     config = config if config is not None else DecodingConfig()
     device = next(model.parameters()).device if device is None else device
-    workers = workers_on(device)
+    workers = workers_on(device) if _is_stateless(model) else 1
 
     @torch.inference_mode()
     def decode(rows: list[int]) -> list[list[Hypothesis]]:
@@ -63,6 +64,11 @@ def generate_all(
     if len(batches) < workers:
         batches = [rows[i::workers] for rows in batches for i in range(min(workers, len(rows)))]
     yield from zip(batches, side_by_side(decode, batches, workers), strict=True)
+
+
+def _is_stateless(model: Transformer) -> bool:
+    """Whether several threads may call the model: torch's modules and ours keep nothing."""
+    return all(type(m).__module__.startswith(("minitf.", "torch.nn.")) for m in model.modules())
 
 
 def length_batches(lengths: Sequence[int], config: DecodingConfig) -> Iterator[list[int]]:

@@ -50,9 +50,8 @@ def generate(
         with fewer.
 
     Raises:
-        UserError: for an option out of range, a source without a token, or a prefix that holds a
-            special token or does not suit the batch.
-        ValueError: where the model's logits are not numbers.
+        UserError: for an option out of range, a source without a token, a prefix that holds a
+            special token or does not suit the batch, and logits that are not numbers.
     """
     config = config if config is not None else DecodingConfig()
     check_options(config)

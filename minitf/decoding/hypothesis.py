@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from minitf.config import UserError
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -40,7 +42,7 @@ def make_hypotheses(
         Each sentence's hypotheses, the best first.
 
     Raises:
-        ValueError: where there is none, which only log-probabilities of NaN bring about.
+        UserError: where there is none, which only log-probabilities of NaN bring about.
     """
     sentences = []
     for places in zip(tokens[..., 1:].tolist(), log_prob.tolist(), cut.tolist(), strict=True):
@@ -51,8 +53,9 @@ def make_hypotheses(
                 score = total / (len(written) + 1) ** length_penalty
                 found.append(Hypothesis(written, total, score, finished=not was_cut))
         if not found:
-            raise ValueError(
-                "nothing can be decoded: the model's logits are NaN, its weights are broken"
+            raise UserError(
+                "nothing can be decoded: the model's logits are NaN, its weights are broken; take "
+                "an earlier checkpoint"
             )
         sentences.append(sorted(found, key=lambda hypothesis: -hypothesis.score))
     return sentences

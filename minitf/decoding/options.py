@@ -1,5 +1,6 @@
 """What a user can get wrong when asking for a translation; each error is one line."""
 
+import math
 from collections.abc import Sequence
 
 from minitf.config import UserError
@@ -27,6 +28,9 @@ def check_options(config: DecodingConfig) -> None:
             raise UserError(
                 f"decoding.{name} must be at least {lowest}, got {getattr(config, name)}"
             )
+    for name in ("length_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
+        if not math.isfinite(getattr(config, name)):
+            raise UserError(f"decoding.{name} must be a finite number, got {getattr(config, name)}")
     if not config.temperature > 0:
         raise UserError(
             f"decoding.temperature must be above 0, got {config.temperature}; "

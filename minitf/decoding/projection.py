@@ -6,7 +6,7 @@ Shapes: N rows, E embed_dim, V vocabulary.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minitf.model import Transformer
 from minitf.model.packed import PackedWeight
@@ -26,9 +26,11 @@ class Projection:
     def __init__(self, model: Transformer, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.project: Callable[[Tensor], Tensor] = model.project
-        weight = model.output_projection.weight
-        if dtype == torch.float32 and PackedWeight.suits(weight):
-            self.project = PackedWeight(weight, ROWS).product
+        layer = model.output_projection
+        plain = type(model).project is Transformer.project and type(layer) is nn.Linear
+        hooked = plain and (layer._forward_hooks or layer._forward_pre_hooks)
+        if plain and not hooked and dtype == torch.float32 and PackedWeight.suits(layer.weight):
+            self.project = PackedWeight(layer.weight, ROWS).product
 
     def log_prob(self, hidden: Tensor) -> Tensor:
         """Log-probabilities (N, V) from the decoder's output (N, E); no gradients."""

@@ -4,6 +4,7 @@ A decoding step of a small model is many short operations, which two threads eac
 two batches with one thread each keep both cores busy.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -37,8 +38,12 @@ def side_by_side(
     threads = torch.get_num_threads()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
+    share, rest = divmod(threads, workers)
+    numbers = itertools.count()
+
     def begin() -> None:
-        torch.set_num_threads(max(1, threads // workers))  # of this thread
+        torch.get_num_threads()  # torch sets a thread's number when it is first asked for
+        torch.set_num_threads(max(1, share + (next(numbers) < rest)))  # of this thread
 
     def run(item: Item) -> Result:
         with torch.autocast("cpu", dtype, enabled=autocast):  # each thread has its own
@@ -48,5 +53,7 @@ def side_by_side(
     try:
         yield from pool.map(run, items)
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # for threads to come
+        try:
+            pool.shutdown(cancel_futures=True)
+        finally:
+            torch.set_num_threads(threads)  # for threads to come

@@ -6,13 +6,15 @@ from minitf.decoding.batches import pad
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 
+MOST_WEIGHTS = 1 << 22
+"""Of one head in one forward: the maps of all heads are held at the same time."""
+
 
 def alignments(
     model: Transformer,
     tokenizer: TextTokenizer,
     sources: Sequence[list[int]],
     targets: Sequence[list[int]],
-    batch_size: int = 32,
 ) -> list[list[int]]:
     """For each target token, the source token with the largest cross-attention weight.
 
@@ -24,7 +26,6 @@ def alignments(
         tokenizer: Gives the special ids.
         sources: Token ids of each source, without EOS.
         targets: Token ids of each translation, without BOS and EOS.
-        batch_size: Sentences in one forward.
 
     Returns:
         For each pair one source index per target token; EOS of the source is never one.
@@ -33,8 +34,11 @@ def alignments(
     found: list[list[int]] = [[] for _ in sources]
     pairs = [i for i in range(len(sources)) if sources[i] and targets[i]]
     pairs.sort(key=lambda i: len(sources[i]) + len(targets[i]))
-    for start in range(0, len(pairs), batch_size):
-        rows = pairs[start : start + batch_size]
+    pairs.reverse()
+    while pairs:
+        positions = len(sources[pairs[0]]) + len(targets[pairs[0]]) + 2  # the most of those left
+        count = max(1, MOST_WEIGHTS // positions**2)
+        rows, pairs = pairs[:count], pairs[count:]
         src = pad([[*sources[i], tokenizer.eos_id] for i in rows], tokenizer.pad_id).to(device)
         tgt = pad([[tokenizer.bos_id, *targets[i]] for i in rows], tokenizer.pad_id).to(device)
         weights = model.attention_maps(src, tgt)["cross"].float().mean((0, 2))  # (B, T, S)

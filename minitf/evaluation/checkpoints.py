@@ -117,8 +117,7 @@ def find_weights(run_dir: Path, checkpoint: str | None = None) -> Weights:
     """
     directory = run_dir / "checkpoints"
     if checkpoint is None:
-        there = (directory / f"{name}.ckpt" for name in ("average", "best", "last"))
-        path = next((path for path in there if path.is_file()), None)
+        path = tested_checkpoint(run_dir)
         if path is None:
             raise UserError(
                 f"{run_dir} holds no checkpoint yet: let it train until its first validation"
@@ -131,6 +130,12 @@ def find_weights(run_dir: Path, checkpoint: str | None = None) -> Weights:
     else:
         path = Path(checkpoint) if Path(checkpoint).is_file() else directory / checkpoint
     return _read_weights(path)
+
+
+def tested_checkpoint(run_dir: Path) -> Path | None:
+    """What training tested with: the average where there is one, else the best, else the last."""
+    there = (run_dir / "checkpoints" / f"{name}.ckpt" for name in ("average", "best", "last"))
+    return next((path for path in there if path.is_file()), None)
 
 
 def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:

@@ -91,6 +91,7 @@ def evaluate(
             f"{name}: as many references as sources are needed, at least one: "
             f"received {len(sources)} sources and {len(references)} references"
         )
+    sources = [translator.as_trained(text) for text in sources]
     settings = translator.config.evaluation
     options: dict[str, Any] = {
         "tokenize": settings.tokenize if tokenize is None else tokenize,

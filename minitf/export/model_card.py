@@ -7,6 +7,7 @@ from typing import Any
 from minitf import __version__
 from minitf.config.compose import plain
 from minitf.evaluation import Translator
+from minitf.evaluation.checkpoints import tested_checkpoint
 from minitf.export.command import training_command
 
 _LIBRARY = {
@@ -91,7 +92,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
                   ("objective", _listed(plain_fields(config.objective))),
                   ("seed", str(config.seed))])
         + f"\n\nTo train it again:\n\n```\n{training_command(config)}\n```",
-        f"## Scores\n\n{_scores(run_dir)}",
+        f"## Scores\n\n{_scores(run_dir, translator.origin)}",
         "## Licence\n\nThe licence of these weights is for whoever publishes them to state. Look "
         "first at the terms of the data that they were trained on; minitf's own licence (MIT) "
         "covers its code, not weights or data.",
@@ -163,11 +164,13 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)])
 
 
-def _scores(run_dir: Path | None) -> str:
-    """Test scores out of the run's results.json."""
+def _scores(run_dir: Path | None, origin: str) -> str:
+    """Test scores out of the run's results.json, if they are those of these weights."""
     file = None if run_dir is None else run_dir / "results.json"
-    if file is None or not file.is_file():
+    if run_dir is None or file is None or not file.is_file():
         return "Not measured: the run has no results.json. `minitf evaluate` measures."
+    if Path(origin) != tested_checkpoint(run_dir):
+        return "Not measured: training tested other weights. `minitf evaluate` measures."
     results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     splits = {name: r for name, r in results.items() if isinstance(r, dict) and "bleu" in r}
     lines = [

@@ -113,7 +113,8 @@ def probe(translator: Translator, seed: int = 0) -> tuple[Tensor, Tensor]:
     return src, tgt
 
 
-def compare_logits(expected: Tensor, found: Tensor, tolerance: float = 1e-4) -> Check:
-    """The largest difference of two logit tensors; float32 rounding stays far below 1e-4."""
+def compare_logits(expected: Tensor, found: Tensor, tolerance: float = 1e-5) -> Check:
+    """The largest difference of two logit tensors, of the largest logit where that is above 1."""
     difference = (expected.double() - found.double()).abs().max().item()
-    return Check(difference <= tolerance, f"largest difference of a logit {difference:.1e}")
+    most = tolerance * max(1.0, expected.abs().max().item())
+    return Check(difference <= most, f"largest difference of a logit {difference:.1e}")

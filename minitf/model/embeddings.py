@@ -28,7 +28,8 @@ class SinusoidalPositions(nn.Module):
     With w_i = 10000^(-2i/E), position p is [sin(p w_0), sin(p w_1), … | cos(p w_0), cos(p w_1), …]:
     the paper's numbers with its interleaved columns put in two halves, as the authors' code has it.
 
-    The table is no parameter and is not saved: it grows whenever a longer input comes along.
+    The table is no parameter and is not saved. For a longer input a longer one is made, and kept
+    beside it: the buffer stays as it was, so that it fits those of the model's averages.
     """
 
     table: Tensor
@@ -37,13 +38,20 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.embed_dim = embed_dim
         self.register_buffer("table", sinusoids(initial_length, embed_dim), persistent=False)
+        self._longer: Tensor | None = None
 
     def forward(self, start: int, length: int) -> Float[Tensor, "T E"]:
         """Positions start … start + length - 1."""
-        if start + length > self.table.size(0):
-            longer = sinusoids(max(start + length, 2 * self.table.size(0)), self.embed_dim)
-            self.table = longer.to(self.table)
-        return self.table[start : start + length]
+        end = start + length
+        if end <= self.table.size(0):
+            return self.table[start:end]
+        longer = self._longer
+        if longer is None or end > longer.size(0) or longer.device != self.table.device:
+            with torch.inference_mode(False):  # training may come to use it
+                longer = sinusoids(max(end, 2 * self.table.size(0)), self.embed_dim)
+                longer = longer.to(self.table.device)
+            self._longer = longer
+        return longer[start:end].to(self.table.dtype)
 
 
 def sinusoids(length: int, embed_dim: int) -> Float[Tensor, "T E"]:

@@ -51,8 +51,10 @@ class LinearCrossEntropy(torch.autograd.Function):
 
         w_y = weight[target]
         w_sum = weight.sum(0)
-        nll = (normaliser * counts).sum() - (h * w_y).sum()
-        uniform = (normaliser * counts).sum() - (h @ w_sum).sum() / V
+        sums = torch.promote_types(dtype, torch.float32)  # of terms in half precision
+        log_sum = (normaliser * counts).sum(dtype=sums)
+        nll = log_sum - (h * w_y).sum(dtype=sums)
+        uniform = log_sum - (h @ w_sum).sum(dtype=sums) / V
         if want_gradient:
             ε = label_smoothing
             grad_h -= (1 - ε) * w_y + (ε / V) * w_sum

@@ -13,21 +13,31 @@ if TYPE_CHECKING:
     from minitf.tokenizer import TextTokenizer
 
 _MOST_TOKENS = 60  # beyond this, labels are no longer readable
+_TOO_LONG = (
+    f"an attention map shows sentences up to {_MOST_TOKENS} tokens; received {{}} source and {{}} "
+    "target tokens: choose a shorter sentence"
+)
 _MOST_CELLS = 24  # weights are written into cells up to this length
 
 
 def cross_attention(
-    model: "Transformer", tokenizer: "TextTokenizer", source: str, translation: str
+    model: "Transformer", tokenizer: "TextTokenizer", src: Sequence[int], tgt: Sequence[int]
 ) -> tuple[Tensor, list[str], list[str]]:
     """The cross-attention weights of a sentence pair.
+
+    Args:
+        model: The trained model.
+        tokenizer: Gives labels and special ids.
+        src: The source's tokens, without EOS.
+        tgt: The translation's, without BOS and EOS.
 
     Returns:
         Weights (L, H, T, S) in main memory, one row for each token that is written, EOS last; the
         labels of the T written tokens; those of the S source tokens.
     """
     device = next(model.parameters()).device
-    src = tokenizer.encode(source)
-    tgt = tokenizer.encode(translation)
+    if max(len(src), len(tgt)) + 1 > _MOST_TOKENS:
+        raise UserError(_TOO_LONG.format(len(src) + 1, len(tgt) + 1))
     maps = model.attention_maps(
         torch.tensor([[*src, tokenizer.eos_id]], device=device),
         torch.tensor([[tokenizer.bos_id, *tgt]], device=device),
@@ -38,11 +48,17 @@ def cross_attention(
 
 
 def attention_map_figure(
-    model: "Transformer", tokenizer: "TextTokenizer", source: str, translation: str
+    model: "Transformer", tokenizer: "TextTokenizer", src: Sequence[int], tgt: Sequence[int]
 ) -> Any:
     """Cross-attention of a sentence pair: every layer's heads and mean, and the mean of all.
 
     Row i of a map is the distribution over the source from which token i was written.
+
+    Args:
+        model: The trained model.
+        tokenizer: Gives labels and special ids.
+        src: The source's tokens, without EOS.
+        tgt: The translation's, without BOS and EOS.
 
     Returns:
         A matplotlib Figure.
@@ -50,7 +66,7 @@ def attention_map_figure(
     Raises:
         UserError: The sentences are too long to be read in a picture.
     """
-    weights, written, read = cross_attention(model, tokenizer, source, translation)
+    weights, written, read = cross_attention(model, tokenizer, src, tgt)
     return draw_attention(weights, rows=written, columns=read)
 
 
@@ -74,10 +90,7 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
     if (len(rows), len(columns)) != (T, S):
         raise ValueError(f"{T} x {S} weights need as many labels, got {len(rows)}, {len(columns)}")
     if max(T, S) > _MOST_TOKENS:
-        raise UserError(
-            f"an attention map shows sentences up to {_MOST_TOKENS} tokens; received {S} source "
-            f"and {T} target tokens: choose a shorter sentence"
-        )
+        raise UserError(_TOO_LONG.format(S, T))
     small = (0.9 + 0.13 * S, 0.8 + 0.13 * T)  # inches
     large = (1.6 + 0.32 * S, 1.4 + 0.32 * T)
     width = max((heads + 1) * small[0], large[0] + 1)

@@ -72,7 +72,8 @@ def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path)
     figures = {"curves": training_curves(read_metrics(run_dir / "metrics.csv"))}
     pair = _readable_pair(module.tokenizer, result)
     if pair is not None:
-        figures["attention"] = attention_map_figure(module.model, module.tokenizer, *pair)
+        ids = module.tokenizer.encode_batch(pair)
+        figures["attention"] = attention_map_figure(module.model, module.tokenizer, *ids)
     paths = {}
     for name, figure in figures.items():
         paths[name] = directory / f"{name}.png"

@@ -150,8 +150,22 @@ def test_the_attention_map_is_a_picture(translate, expected, tmp_path):
     assert "jpgg" in err
 
 
+def test_an_attention_map_that_cannot_be_drawn_loses_no_line(translate, expected, tmp_path):
+    file = tmp_path / "map.png"
+    options = ["--text", "dog " * 80, "--text", "A dog.", "--buffer", 1, "--attention-map", file]
+    code, out, err = translate(*options)
+    assert (code, len(lines_of(out))) == (2, 2)
+    assert "an attention map shows sentences up to 60 tokens" in err
+    code, out, err = translate(*options, "--max-source-tokens", 10, "--truncate",
+                               "--max-length-ratio", 1, "--max-length-extra", 3)  # fmt: skip
+    assert (code, len(lines_of(out))) == (0, 2)
+    assert file.read_bytes().startswith(b"\x89PNG")  # of the tokens that were read
+
+
 def test_a_prefix_is_kept(translate):
     assert translate("--text", "A dog.", "--prefix", "Gänse ")[1].startswith("Gänse ")
+    unseen = "🦊 ☃\u0303 "  # bytes that no training text held
+    assert translate("--text", "A dog.", "--prefix", unseen)[1].startswith(unseen)
 
 
 @pytest.mark.parametrize(

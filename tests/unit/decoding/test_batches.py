@@ -1,8 +1,12 @@
 """Any number of sources: each is translated once, as it is alone, however the work is divided."""
 
+import threading
+from typing import ClassVar
+
 import pytest
 import torch
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.schema import DecodingConfig
 from minitf.decoding import generate_all
 
@@ -45,6 +49,25 @@ def test_each_as_it_is_alone(make_model, decode, threads, batch_tokens, method):
         assert groups == threads
     if batch_tokens == 1:
         assert groups == len(found)
+
+
+@pytest.mark.parametrize("threads", [3], indirect=True)
+def test_a_users_attention_is_called_by_one_thread_at_a_time(make_model, threads):
+    class Own(MultiHeadAttention):  # may keep anything from one call to the next
+        callers: ClassVar[set[int]] = set()
+
+        def forward(self, *args, **kwargs):
+            self.callers.add(threading.get_ident())
+            return super().forward(*args, **kwargs)
+
+    model = make_model().eval()
+    for layer in model.encoder.layers:
+        layer.self_attn.__class__ = Own
+    sources = [[3 + i % 7] * (1 + i % 5) for i in range(31)]
+    options = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
+    options["config"] = DecodingConfig(batch_tokens=13)
+    assert len(list(generate_all(model, sources, **options))) > 3
+    assert Own.callers == {threading.get_ident()}
 
 
 def test_nothing_is_given_nothing_comes(make_model):

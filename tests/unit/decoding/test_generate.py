@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from minitf.config import UserError
+
 PAD, BOS, EOS = 0, 1, 2
 METHODS = [
     {"method": "greedy"},
@@ -48,5 +50,5 @@ def test_a_broken_model_is_named(make_model, decode, src, options):
     model = make_model()
     with torch.no_grad():
         model.encoder.layers[0].linear1.weight[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="logits are NaN"):
+    with pytest.raises(UserError, match="logits are NaN"):
         decode(model, src, **options)

@@ -21,6 +21,12 @@ PAD, BOS, EOS = 0, 1, 2
         ({"top_p": 1.1}, "decoding.top_p must be above 0 and at most 1, got 1.1"),
         ({"top_k": -1}, "decoding.top_k must be at least 0, got -1"),
         ({"max_length_ratio": float("nan")}, "decoding.max_length_ratio must be at least 0"),
+        ({"max_length_ratio": float("inf")}, "decoding.max_length_ratio must be a finite number"),
+        (
+            {"method": "beam", "length_penalty": float("nan")},
+            "decoding.length_penalty must be a finite number, got nan",
+        ),
+        ({"temperature": float("inf")}, "decoding.temperature must be a finite number, got inf"),
         ({"min_length": -1}, "decoding.min_length must be at least 0, got -1"),
         ({"no_repeat_ngram": -2}, "decoding.no_repeat_ngram must be at least 0, got -2"),
     ],

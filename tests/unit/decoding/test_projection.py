@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minitf.decoding.projection import ROWS, Projection
+from minitf.model import Transformer
 
 
 @pytest.mark.parametrize("rows", [1, 5, 67, ROWS + 1])
@@ -20,6 +21,24 @@ def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
     assert found.dtype == wanted
     torch.testing.assert_close(found, expected)
     assert torch.equal(steps, before)
+
+
+def test_a_users_projection_is_the_one_that_is_used(make_model):
+    class Capped(Transformer):
+        def project(self, hidden):
+            return 5.0 * torch.tanh(super().project(hidden) / 5.0)
+
+    hidden = torch.randn(7, 12, generator=torch.Generator().manual_seed(5))
+    capped = make_model(vocab_size=101).float()
+    capped.__class__ = Capped
+    hooked = make_model(vocab_size=101).float()
+    hooked.output_projection.register_forward_hook(
+        lambda module, args, output: output + args[0].sum()
+    )
+    for model in (capped, hooked):
+        with torch.no_grad():
+            found = Projection(model, torch.float32).log_prob(hidden)
+            torch.testing.assert_close(found, model.project(hidden).log_softmax(-1))
 
 
 def test_autocast_lowers_it_as_it_does_the_model(make_model):

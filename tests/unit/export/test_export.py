@@ -1,6 +1,7 @@
 """An export appears whole or not at all, with a card that tells where it came from."""
 
 import json
+import shutil
 import types
 
 import pytest
@@ -23,10 +24,11 @@ RESULTS = {
 }  # fmt: skip
 
 
-def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_path):
-    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
-    (tmp_path / "samples.txt").write_text("source      a b'c\ntranslation x\n")
-    card = model_card(load_with("post_two_way"), "safetensors", "my-model", tmp_path)
+def test_the_card_tells_data_recipe_scores_licence_and_command(run_of, load_with, tmp_path):
+    run = shutil.copytree(run_of("post_two_way"), tmp_path / "run")
+    (run / "results.json").write_text(json.dumps(RESULTS))
+    (run / "samples.txt").write_text("source      a b'c\ntranslation x\n")
+    card = model_card(minitf.load(run, device="cpu"), "safetensors", "my-model", run)
     assert card.startswith("---\nlibrary_name: minitf\n")
     for part in (
         "# my-model", "data=reverse", "norm=post", "tied_embeddings=two_way", "betas=[0.9, 0.98]",
@@ -36,6 +38,8 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(load_with, tmp_pa
     ):  # fmt: skip
         assert part in card
     assert "Not measured" in model_card(load_with("post_two_way"), "onnx", "x", tmp_path / "none")
+    other = minitf.load(run, device="cpu", checkpoint="average:last:2")  # nobody tested these
+    assert "41.02" not in model_card(other, "safetensors", "my-model", run)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from minitf.model.embeddings import LearnedPositions, ScaledEmbedding, SinusoidalPositions
+from minitf.model.embeddings import (
+    LearnedPositions,
+    ScaledEmbedding,
+    SinusoidalPositions,
+    sinusoids,
+)
 
 
 def test_embedding_is_scaled_by_sqrt_of_its_width():
@@ -42,6 +47,17 @@ def test_sinusoids_keep_their_dtype_when_they_grow_and_are_not_saved():
     positions = SinusoidalPositions(6, initial_length=5).to(torch.float64)
     assert positions(0, 9).dtype == torch.float64
     assert positions.state_dict() == {}
+
+
+def test_what_grows_in_validation_is_no_part_of_an_average_nor_bound_to_inference():
+    """Averaged copies swap buffers with the model: their sizes must stay alike."""
+    positions = SinusoidalPositions(6, initial_length=5)
+    with torch.inference_mode():
+        positions(0, 9)
+    assert [buffer.shape for buffer in positions.buffers()] == [(5, 6)]
+    weight = torch.ones(6, requires_grad=True)
+    (positions(0, 9) * weight).sum().backward()  # an inference tensor could not be saved for this
+    assert torch.equal(weight.grad, sinusoids(9, 6).sum(0))
 
 
 def test_learned_positions_refuse_more_than_they_have():

@@ -37,8 +37,8 @@ def test_each_row_is_the_token_that_its_weights_wrote(tiny_run):
     translator = minitf.load(tiny_run, device="cpu")
     model, tokenizer = translator.model, translator.tokenizer
     source, target = "A small dog.", "Ein Hund."
-    found, written, read = cross_attention(model, tokenizer, source, target)
     ids = tokenizer.encode(target)
+    found, written, read = cross_attention(model, tokenizer, tokenizer.encode(source), ids)
     assert written == [*tokenizer.pieces(ids), "⟨end⟩"]
     assert read == [*tokenizer.pieces(tokenizer.encode(source)), "⟨end⟩"]
     src = torch.tensor([[*tokenizer.encode(source), tokenizer.eos_id]])
