@@ -1,5 +1,6 @@
 """The recipe that ends in seconds reaches its score, and training's further options work."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -76,3 +77,20 @@ def test_the_swap_changes_no_bit_in_other_precisions(
 def test_a_compiled_model_trains(train: Train, tmp_path: Path) -> None:
     done = train("compile=true", "run_dir=run", "trainer.max_steps=5")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_the_last_update_is_logged_and_validated_wherever_it_falls(
+    train: Train, tmp_path: Path, every: int
+) -> None:
+    """Neither the logging interval nor the validation interval ends at update 7."""
+    done = train(
+        "trainer.max_steps=7", "trainer.log_every_n_steps=5", "trainer.val_check_interval=null",
+        f"trainer.check_val_every_n_epoch={every}", "run_dir=run", "logger=csv",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["train/loss"]][-2:] == ["5", "7"]
+    assert [row["step"] for row in rows if row["val/loss"]][-1] == "7"
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()

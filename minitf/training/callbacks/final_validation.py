@@ -8,7 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class FinalValidation(Callback):
     """Asks for a validation after the last update, so that its weights can become `best.ckpt`.
 
-    Lightning validates after a batch at which the training was told to stop.
+    Lightning validates after a batch at which the training was told to stop, if it validates in
+    this epoch at all.
     """
 
     def on_train_batch_end(
@@ -17,3 +18,5 @@ class FinalValidation(Callback):
         """Tell the training to stop where it would do so by itself."""
         if trainer.global_step >= trainer.estimated_stepping_batches:
             trainer.should_stop = True
+            if trainer.check_val_every_n_epoch is not None:
+                trainer.check_val_every_n_epoch = 1

@@ -64,7 +64,7 @@ class Monitor(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what is left and stop the clock."""
-        self._log(trainer, pl_module)
+        self._log(trainer)
         self._pause_clock()
 
     def on_train_batch_end(
@@ -72,10 +72,14 @@ class Monitor(Callback):
     ) -> None:
         """Log if it is time to."""
         if trainer.global_step - self._logged_step >= self._every:
-            self._log(trainer, pl_module)
+            self._log(trainer)
+            # Where early stopping and checkpoints look for a metric to watch.
+            pl_module.log_dict(
+                {name: torch.tensor(value) for name, value in self.latest.items()}, logger=False
+            )
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        totals = cast("TranslationModule", pl_module).pop_totals()
+    def _log(self, trainer: Trainer) -> None:
+        totals = cast("TranslationModule", trainer.lightning_module).pop_totals()
         if totals is None:
             return
         loss, nll, tokens, grad_norm = totals  # the one place where the device is waited for
@@ -96,10 +100,6 @@ class Monitor(Callback):
             logger.log_metrics(
                 {**self.latest, "epoch": trainer.current_epoch}, step=trainer.global_step
             )
-        # Where early stopping and checkpoints look for a metric to watch.
-        pl_module.log_dict(
-            {name: torch.tensor(value) for name, value in self.latest.items()}, logger=False
-        )
         if not math.isfinite(loss):
             raise UserError(
                 f"the training loss became {loss / tokens} at update {trainer.global_step}; "
