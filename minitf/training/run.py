@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from minitf.attention.errors import AttentionError
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
@@ -146,6 +147,8 @@ def _train(
             highlight=False,
         )
         raise
+    except AttentionError as error:  # such as a kernel that cannot do what training asks of it
+        raise UserError(f"attention: {error}") from error
     except Exception as error:
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error

@@ -218,6 +218,11 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
         (["callbacks=ema", "+callbacks.ema.dekay=0.5"], "dekay"),
         (["evaluation.average_last=2", "evaluation.average_best=3"], "exclude each other"),
+        pytest.param(
+            ["attention.kernel=flex"],
+            "attention: kernel='flex'",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="flex trains on a GPU"),
+        ),
     ],
 )
 def test_a_mistake_ends_with_one_line(
