@@ -9,6 +9,9 @@ from minitf.batching import Batch, BatchSampler, EncodedPairs, ResumableLoader
 
 Make = Callable[..., EncodedPairs]
 
+# torch's advice on a machine with fewer cores than the workers that are tested
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
 
 def loader(pairs: EncodedPairs, num_workers: int = 0, tokens: int = 300) -> ResumableLoader:
     sampler = BatchSampler(pairs.src_lengths, pairs.tgt_lengths, tokens=tokens, seed=3)
