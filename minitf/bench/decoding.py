@@ -155,7 +155,7 @@ def _measure(
     for one in measured.values():
         if one.error is not None:
             found.failures.append(Failure(work, one.name, one.error))
-        elif settings := one.facts["settings"]:
+        elif settings := one.warm_up["settings"]:
             found.remarks.append(f"{work}: {one.name}: {settings}, the fastest of those tried")
     done = [one for one in measured.values() if one.error is None]
     reduced = f"CTranslate2 {BEST[device]}"

@@ -1,8 +1,6 @@
 """CTranslate2's Translator, on minitf's export."""
 
-from collections.abc import Callable
-
-from minitf.bench.alternatives.decode import Task, seconds_of, take_turns
+from minitf.bench.alternatives.decode import Task, Translate, take_turns
 from minitf.bench.rounds import Rounds
 
 BATCH_TOKENS = (512, 1_024, 2_048, 4_096)
@@ -12,7 +10,7 @@ def run(rounds: Rounds, task: str, model: str, device: str, compute_type: str, c
     """A worker's function.
 
     Its documentation leaves batch size and the split of cores into parallel batches to the user:
-    all are tried here before the rounds, and the fastest is measured.
+    all are tried here in the warm-up, and the fastest is measured.
 
     Args:
         rounds: the parent's word.
@@ -28,7 +26,7 @@ def run(rounds: Rounds, task: str, model: str, device: str, compute_type: str, c
     sources = [[given.vocabulary[token] for token in row] for row in given.sources]
     ids = {token: number for number, token in enumerate(given.vocabulary)}
 
-    def translator(parallel: int, tokens: int) -> Callable[[], list[list[int]]]:
+    def translator(parallel: int, tokens: int) -> Translate:
         engine = ctranslate2.Translator(
             model,
             device=device,
@@ -51,7 +49,11 @@ def run(rounds: Rounds, task: str, model: str, device: str, compute_type: str, c
         return translate
 
     splits = [n for n in range(1, cores + 1) if cores % n == 0] if device == "cpu" else [1]
-    choices = [(parallel, tokens) for parallel in splits for tokens in BATCH_TOKENS]
-    parallel, tokens = min(choices, key=lambda choice: seconds_of(translator(*choice)))
-    settings = f"{parallel} × {cores // parallel} threads, batches of {tokens:,} tokens"
-    take_turns(rounds, translator(parallel, tokens), settings)
+    ways = {
+        f"{parallel} × {cores // parallel} threads, batches of {tokens:,} tokens": translator(
+            parallel, tokens
+        )
+        for parallel in splits
+        for tokens in BATCH_TOKENS
+    }
+    take_turns(rounds, ways)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from minitf.bench.alternatives.decode import Task, seconds_of, take_turns
+from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 from minitf.config.schema import DecodingConfig
 from minitf.decoding.batches import length_batches
@@ -17,7 +17,7 @@ BATCH_TOKENS = (2_048, 8_192)
 def run(rounds: Rounds, task: str, model: str, device: str) -> None:
     """A worker's function.
 
-    What batch is the quickest is tried before the rounds.
+    What batch is the quickest is tried in the warm-up.
 
     Args:
         rounds: the parent's word.
@@ -52,5 +52,5 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
                 outputs[row] = tokens[: tokens.index(given.eos_id)]
         return [outputs[row] for row in range(len(given.sources))]
 
-    tokens = min(BATCH_TOKENS, key=lambda tokens: seconds_of(partial(translate, tokens)))
-    take_turns(rounds, partial(translate, tokens), f"batches of {tokens:,} tokens")
+    ways = {f"batches of {tokens:,} tokens": partial(translate, tokens) for tokens in BATCH_TOKENS}
+    take_turns(rounds, ways)

@@ -34,4 +34,4 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
             outputs |= {row: best[0].tokens for row, best in zip(rows, found, strict=True)}
         return [outputs[row] for row in range(len(given.sources))]
 
-    take_turns(rounds, translate)
+    take_turns(rounds, {"": translate})
