@@ -11,13 +11,14 @@ from types import FrameType
 
 @contextlib.contextmanager
 def at_the_end(notice: str) -> Iterator[None]:
-    """Let Ctrl-C take effect at the end of the block, and a second Ctrl-C at once.
+    """Let Ctrl-C take effect at the end of the block, and a second Ctrl-C inside it.
 
     Args:
         notice: What the first one prints on stderr.
 
     Raises:
-        KeyboardInterrupt: At the end of the block, or by the second Ctrl-C.
+        KeyboardInterrupt: At the end of the block; by the second Ctrl-C inside it, which still
+            waits for what the block itself puts in order.
     """
     came = False
 

@@ -33,8 +33,7 @@ def alignments(
     device = next(model.parameters()).device
     found: list[list[int]] = [[] for _ in sources]
     pairs = [i for i in range(len(sources)) if sources[i] and targets[i]]
-    pairs.sort(key=lambda i: len(sources[i]) + len(targets[i]))
-    pairs.reverse()
+    pairs.sort(key=lambda i: len(sources[i]) + len(targets[i]), reverse=True)
     while pairs:
         positions = len(sources[pairs[0]]) + len(targets[pairs[0]]) + 2  # the most of those left
         count = max(1, MOST_WEIGHTS // positions**2)

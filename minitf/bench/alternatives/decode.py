@@ -41,16 +41,16 @@ def take_turns(rounds: Rounds, ways: Mapping[str, Translate]) -> None:
     rounds.ready()
     settings = next(iter(ways))
     while (number := rounds.wait()) is not None:
-        first: dict[str, object] = {}
-        if number == 0:
-            if len(ways) > 1:
-                settings = min(ways, key=lambda settings: _seconds(ways[settings]))
-            first = {"outputs": ways[settings](), "settings": settings}
+        if number == 0 and len(ways) > 1:
+            settings = min(ways, key=lambda settings: _seconds(ways[settings]))
         start = time.perf_counter()
         outputs = ways[settings]()
         seconds = time.perf_counter() - start
         rounds.report(
-            seconds=seconds, sentences=len(outputs), tokens=sum(map(len, outputs)), **first
+            seconds=seconds,
+            sentences=len(outputs),
+            tokens=sum(map(len, outputs)),
+            **({"outputs": outputs, "settings": settings} if number == 0 else {}),
         )
 
 

@@ -1,13 +1,17 @@
 """Every engine is given the same sentences and weights, and writes the same."""
 
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from minitf.bench.alternatives.decode import take_turns
 from minitf.bench.decoding import decoding_task, implementations, rows, sources_of
-from minitf.bench.rounds import Measured, measure
+from minitf.bench.rounds import Measured, Rounds, measure
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.evaluation import load
 from minitf.export.export import export
@@ -61,3 +65,38 @@ def test_rows_are_sentences_then_tokens_and_say_how_many_outputs_are_equal() -> 
         ("minitf", "tokens/s", 12.0, ""),
         ("other", "tokens/s", 3.0, ""),
     ]
+
+
+class Heard:
+    """A parent's word for three rounds, and what was answered."""
+
+    def __init__(self) -> None:
+        self.numbers = iter([0, 1, 2, None])
+        self.answers: list[dict[str, object]] = []
+
+    def ready(self, **facts: object) -> None:
+        assert facts == {}
+
+    def wait(self) -> int | None:
+        return next(self.numbers)
+
+    def report(self, **figures: object) -> None:
+        self.answers.append(figures)
+
+
+def test_the_fastest_way_is_found_in_the_warm_up_and_kept() -> None:
+    calls: list[str] = []
+
+    def way(name: str, seconds: float) -> list[list[int]]:
+        calls.append(name)
+        time.sleep(seconds)
+        return [[3, 4], [5]]
+
+    heard = Heard()
+    ways = {"slow": partial(way, "slow", 0.2), "quick": partial(way, "quick", 0.0)}
+    take_turns(cast(Rounds, heard), ways)
+    assert calls == ["slow", "slow", "quick", "quick", *3 * ["quick"]]
+    first, *others = heard.answers
+    assert (first["settings"], first["outputs"]) == ("quick", [[3, 4], [5]])
+    assert all((one["sentences"], one["tokens"]) == (2, 3) for one in heard.answers)
+    assert not any("outputs" in one for one in others)
