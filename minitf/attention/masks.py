@@ -2,14 +2,15 @@
 
 A bool mask says True where a key is to be *ignored* (torch.nn.MultiheadAttention's meaning; it is
 the opposite of scaled_dot_product_attention's). It becomes an additive one: -inf where ignored,
-else 0, added to the scores before the softmax, so that exp(-inf) = 0 gives the key no weight.
+else 0, added to the scores before the softmax, so that exp(-inf) = 0 gives the key no weight. Bool
+masks are merged as such, which is less to compute, and become additive once.
 """
 
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -19,8 +20,9 @@ from minitf.attention.errors import AttentionError
 class AttentionMask(NamedTuple):
     """What a kernel adds to the scores, and which rows it must not be asked about."""
 
-    additive: Tensor | None
-    """(B or 1, H or 1, T or 1, S), in the queries' dtype; no row of it is -inf throughout."""
+    merged: Tensor | None
+    """(B or 1, H or 1, T or 1, S); no row of it is masked throughout. To be added to the scores, in
+    the queries' dtype, or bool if that was asked for."""
     is_causal: bool
     """Query i sees keys 0 to i. Never together with `additive`."""
     dead_rows: Tensor | None
@@ -36,6 +38,7 @@ def build_mask(
     is_causal: bool,
     num_extra_keys: int = 0,
     offset: int = 0,
+    keep_bool: bool = False,
 ) -> AttentionMask:
     """Merge what a caller gave into one mask.
 
@@ -49,49 +52,54 @@ def build_mask(
             that this mask is causal, and never changes what it masks.
         num_extra_keys: keys behind the S, visible to every query (add_bias_kv, add_zero_attn).
         offset: position of query 0 among the keys (cached decoding).
+        keep_bool: leave what is bool throughout as it is.
 
     Raises:
         AttentionError: a mask's shape or dtype does not fit.
     """
-    H, T, S = shape[1:]
+    T, S = shape[2:]
     mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
     padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
     alone = padding is None and num_extra_keys == 0  # then attn_mask or is_causal is all there is
     if is_causal and mask is None and (T > 1 or offset == 0):
         if alone and offset == 0:
             return AttentionMask(None, True, None)
-        mask = causal_mask(T, S, query.dtype, query.device, offset)[None, None]
+        mask = causal_mask(T, S, query.device, offset)[None, None]
     elif is_causal and attn_mask is not None and alone and _is_causal_mask(attn_mask, T, S):
         return AttentionMask(None, True, None)
+    if mask is None and padding is None:
+        return AttentionMask(None, False, None)
+    if any(m is not None and m.dtype != torch.bool for m in (mask, padding)):
+        mask = None if mask is None else additive(mask, query.dtype)
+        padding = None if padding is None else additive(padding, query.dtype)
     if num_extra_keys:
         mask = None if mask is None else F.pad(mask, (0, num_extra_keys))
         padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
-    if padding is not None:
-        if padding.requires_grad or (mask is not None and mask.requires_grad):
-            # By torch's own steps, so that the mask's gradient is summed in torch's order.
-            padding = padding.expand(-1, H, -1, -1).reshape(-1, 1, padding.shape[-1])
-            padding = padding.view(shape[0], H, 1, -1)
-        mask = padding if mask is None else mask + padding
-    if mask is None:
-        return AttentionMask(None, False, None)
-    return AttentionMask(mask, False, None) if num_extra_keys else _open_dead_rows(mask)
+    merged = _merge(mask, padding, shape)
+    dead = None if num_extra_keys else _dead_rows(merged)
+    if dead is not None:
+        # What they see does not matter: the module sets their results to zero, and with them their
+        # gradients.
+        merged = merged.masked_fill(dead, 0)
+    return AttentionMask(merged if keep_bool else additive(merged, query.dtype), False, dead)
 
 
-def causal_mask(
-    T: int, S: int, dtype: torch.dtype, device: torch.device, offset: int = 0
-) -> Float[Tensor, "T S"]:
-    """-inf above the diagonal, else 0: query i sees keys 0 to offset + i."""
-    return torch.full((T, S), float("-inf"), dtype=dtype, device=device).triu(offset + 1)
+def causal_mask(T: int, S: int, device: torch.device, offset: int = 0) -> Bool[Tensor, "T S"]:
+    """True above the diagonal: query i sees keys 0 to offset + i."""
+    return torch.ones(T, S, dtype=torch.bool, device=device).triu(offset + 1)
 
 
-def additive(mask: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """Turn a bool mask (True: ignore) into 0 and -inf; return a float mask as it is.
-
-    Raises:
-        AttentionError: the mask is neither bool nor floating-point, or of another float dtype.
-    """
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn a bool mask (True: ignore) into 0 and -inf; return a float mask as it is."""
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf"))
+    return mask
+
+
+def _check_dtype(mask: Tensor, dtype: torch.dtype, name: str) -> None:
+    """Refuse a mask that is neither bool nor floating-point, or of another float dtype."""
+    if mask.dtype == torch.bool:
+        return
     if not mask.is_floating_point():
         raise AttentionError(
             f"only bool and floating types of {name} are supported, got {mask.dtype}"
@@ -100,12 +108,24 @@ def additive(mask: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         raise AttentionError(
             f"a floating-point {name} must have the query's dtype {dtype}, got {mask.dtype}"
         )
-    return mask
+
+
+def _merge(mask: Tensor | None, padding: Tensor | None, shape: tuple[int, int, int, int]) -> Tensor:
+    """Merge two masks of one kind, of which one may be missing: or, or a sum."""
+    if padding is not None and any(m is not None and m.requires_grad for m in (mask, padding)):
+        # By torch's own steps, so that the mask's gradient is summed in torch's order.
+        padding = padding.expand(-1, shape[1], -1, -1).reshape(-1, 1, padding.shape[-1])
+        padding = padding.view(shape[0], shape[1], 1, -1)
+    if mask is None or padding is None:
+        given = padding if mask is None else mask
+        assert given is not None
+        return given
+    return mask | padding if mask.dtype == torch.bool else mask + padding
 
 
 def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
     B, H, T, S = shape
-    mask = additive(mask, query.dtype, "attn_mask")
+    _check_dtype(mask, query.dtype, "attn_mask")
     if mask.dim() == 2 and mask.shape == (T, S):
         return mask[None, None]
     if mask.dim() == 3 and mask.shape == (B * H, T, S):
@@ -132,20 +152,23 @@ def _padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tens
             f"Expected key_padding_mask to be (batch, keys) = ({B}, {S}), but got "
             f"{tuple(mask.shape)}"
         )
-    return additive(mask, query.dtype, "key_padding_mask")[:, None, None]
+    _check_dtype(mask, query.dtype, "key_padding_mask")
+    return mask[:, None, None]
 
 
-def _open_dead_rows(mask: Float[Tensor, "b h t S"]) -> AttentionMask:
-    """Find rows that are -inf throughout and let them see every key, for softmax would give NaN.
+def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
+    """Find rows that are masked throughout, for their softmax would be NaN.
 
-    What they see does not matter: the module sets their results to zero, and with them their
-    gradients. Whether there are any is asked only where the answer costs no wait for a device and
-    no break in a compiled graph.
+    Whether there are any is asked only where the answer costs no wait for a device and no break in
+    a compiled graph.
     """
-    dead = mask.amax(dim=-1, keepdim=True) == float("-inf")
+    if mask.dtype == torch.bool:
+        dead = mask.all(dim=-1, keepdim=True)
+    else:
+        dead = mask.amax(dim=-1, keepdim=True) == float("-inf")
     if dead.device.type == "cpu" and not torch.compiler.is_compiling() and not dead.any():
-        return AttentionMask(mask, False, None)
-    return AttentionMask(mask.masked_fill(dead, 0.0), False, dead)
+        return None
+    return dead
 
 
 _verdicts = WeakTensorKeyDictionary()
@@ -166,10 +189,10 @@ def _is_causal_mask(mask: Tensor, T: int, S: int) -> bool:
         return bool(_verdicts[mask][1])
     if mask.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
-    if mask.dtype == torch.bool:
-        verdict = torch.equal(mask, mask.new_ones(T, S).triu(1))
-    else:
-        verdict = torch.equal(mask, causal_mask(T, S, mask.dtype, mask.device))
+    causal = causal_mask(T, S, mask.device)
+    if mask.dtype != torch.bool:
+        causal = additive(causal, mask.dtype)
+    verdict = torch.equal(mask, causal)
     _verdicts[mask] = (version, verdict)
     return verdict
 

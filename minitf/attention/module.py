@@ -226,6 +226,7 @@ class MultiHeadAttention(nn.Module):
             is_causal=is_causal,
             num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
             offset=offset,
+            keep_bool=kernel == "inference",
         )
         if self.bias_k is not None and self.bias_v is not None:
             k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
@@ -237,7 +238,7 @@ class MultiHeadAttention(nn.Module):
             q,
             k,
             v,
-            mask.additive,
+            mask.merged,
             is_causal=mask.is_causal,
             dropout=self.dropout if self.training else 0.0,
             need_weights=need_weights,

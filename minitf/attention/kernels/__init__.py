@@ -42,7 +42,7 @@ KERNELS: dict[str, Kernel] = {
     "flex": flex_attention,
     "inference": inference_attention,
 }
-"""Every kernel by its name; `inference` is for `auto` alone, and takes queries scaled already."""
+"""Every kernel by its name; `inference` is for `auto` alone, with scaled queries and bool masks."""
 
 BIT_IDENTICAL = frozenset({"math", "fused"})
 """Kernels that compute in torch's own order: equal to torch.nn.MultiheadAttention to the last bit.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from minitf.attention.masks import causal_mask
@@ -74,24 +74,24 @@ def inference_attention(
     q: Float[Tensor, "B H T D"],
     k: Float[Tensor, "B H T D"],
     v: Float[Tensor, "B H T D"],
-    mask: Float[Tensor, "b h t T"] | None,
+    mask: Bool[Tensor, "b h t T"] | None,
     *,
     is_causal: bool,
     dropout: float,
     need_weights: bool,
 ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"] | None]:
-    """Compute softmax(q kᵀ / √D + mask) v; q is scaled already, and the mask holds 0 or -inf."""
+    """Compute softmax(q kᵀ / √D) v where not masked; q is scaled already, and the mask is bool."""
     B, H, T, D = q.shape
     if is_causal:
-        mask = causal_mask(T, T, q.dtype, q.device)[None, None]
+        mask = causal_mask(T, T, q.device)[None, None]
     q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
     scores = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, T)
     if mask is None:
         # In place, as torch does; F.softmax would rise to float32 under autocast.
         weights = torch._softmax(scores, -1, False, out=scores)
     elif mask.shape == (B, 1, 1, T):
-        weights = torch._masked_softmax(scores, mask.isinf().view(B, T), 3, PADDING)
+        weights = torch._masked_softmax(scores, mask.view(B, T), 3, PADDING)
     else:
-        weights = torch._masked_softmax(scores, mask.isinf().expand(B, H, T, T), 3, PER_HEAD)
+        weights = torch._masked_softmax(scores, mask.expand(B, H, T, T), 3, PER_HEAD)
     context = torch.bmm(weights.view(B * H, T, T), v, out=q)  # the queries have been used
     return context.view(B, H, T, D), weights if need_weights else None

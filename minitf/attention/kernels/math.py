@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from minitf.attention.masks import causal_mask
+from minitf.attention.masks import additive, causal_mask
 
 
 def math_attention(
@@ -29,7 +29,7 @@ def math_attention(
     B, H, T, D = q.shape
     S = k.shape[2]
     if is_causal:
-        mask = causal_mask(T, S, q.dtype, q.device)[None, None]
+        mask = additive(causal_mask(T, S, q.device), q.dtype)[None, None]
     # (B, H, L, D) -> (B·H, L, D)
     q, k, v = q.reshape(B * H, T, D), k.reshape(B * H, S, D), v.reshape(B * H, S, D)
 

@@ -46,7 +46,7 @@ def plain(*, scale=None, scores_dtype=None, dim=-1, drop=F.dropout, return_dropp
         B, H, T, D = q.shape
         S = k.shape[2]
         if is_causal:
-            mask = masks.causal_mask(T, S, q.dtype, q.device)[None, None]
+            mask = masks.additive(masks.causal_mask(T, S, q.device), q.dtype)[None, None]
         q, k, v = (x.reshape(B * H, -1, D) for x in (q, k, v))
         q = q * (math.sqrt(1 / D) if scale is None else scale(D))
         scores = q @ k.mT
@@ -249,13 +249,17 @@ def _(monkeypatch):
 @fault("the causal mask lets a query see the next key")
 def _(monkeypatch):
     change(monkeypatch, math_kernel, "causal_mask",
-           lambda f: lambda T, S, dtype, device: f(T, S, dtype, device, 1))  # fmt: skip
+           lambda f: lambda T, S, device: f(T, S, device, 1))  # fmt: skip
 
 
 @fault("masks hide the extra keys")
 def _(monkeypatch):
     pad = F.pad
-    monkeypatch.setattr(masks, "F", SimpleNamespace(pad=lambda x, by: pad(x, by, value=-1e30)))
+
+    def hide(x, by):
+        return pad(x, by, value=True if x.dtype == torch.bool else -1e30)
+
+    monkeypatch.setattr(masks, "F", SimpleNamespace(pad=hide))
 
 
 @fault("heads are concatenated in reverse")
