@@ -8,6 +8,9 @@ backward pass has only a factor to multiply with.
 
 Only the softmax needs the logits. What the target and the smoothing contribute is linear in the
 hidden vectors, and is computed from them: z_y = h·w_y and Σ_v z_v = h·Σ_v w_v.
+
+R-Drop's two passes over the same tokens stand in neighbouring rows of a block, so that their
+distributions meet in the cache too.
 """
 
 from collections.abc import Callable
@@ -26,7 +29,10 @@ ACCELERATOR_BLOCK_BYTES = 1 << 30
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """(hidden (N, E), weight (V, E), target (N), ε, pad_id, want_gradient) -> (loss, nll) sums."""
+    """(hidden (P·N, E), weight (V, E), target (N), ε, pad_id, want_gradient, α) -> (loss, nll).
+
+    Sums over the tokens, averaged over P passes: 1, or 2 with R-Drop's α > 0.
+    """
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -37,17 +43,25 @@ class LinearCrossEntropy(torch.autograd.Function):
         label_smoothing: float,
         pad_id: int,
         want_gradient: bool,
+        r_drop: float,
     ) -> tuple[Tensor, Tensor]:
         """Both sums, and with them the gradients of the first."""
-        V, dtype = weight.size(0), weight.dtype
-        counts = (target != pad_id).to(dtype).unsqueeze(1)  # (N, 1)
+        V, dtype, passes = weight.size(0), weight.dtype, 2 if r_drop else 1
+        N, E = target.numel(), hidden.size(-1)
+        h = hidden.view(passes, N, E).transpose(0, 1)  # (N, P, E): a token's passes together
+        counts = (target != pad_id).to(dtype)
         rows = None
         if hidden.device.type == "cpu":  # elsewhere their number would have to be waited for
             rows = (target != pad_id).nonzero().squeeze(1)
-            h, target, counts = hidden[rows].to(dtype), target[rows], counts[rows]
+            h, target, counts = h[rows].to(dtype), target[rows], counts[rows]
         else:
-            h = hidden.to(dtype) * counts  # what padding holds, NaN aside, counts for nothing
-        normaliser, grad_h, grad_weight = _softmax_part(h, weight, want_gradient)
+            h = h.to(dtype) * counts.view(-1, 1, 1)  # what padding holds, NaN aside, is nothing
+        h = h.reshape(-1, E)
+        target, counts = target.repeat_interleave(passes), counts.repeat_interleave(passes)
+        counts = counts.unsqueeze(1)
+        normaliser, divergence, grad_h, grad_weight = _softmax_part(
+            h, weight, want_gradient, r_drop
+        )
 
         w_y = weight[target]
         w_sum = weight.sum(0)
@@ -55,43 +69,59 @@ class LinearCrossEntropy(torch.autograd.Function):
         log_sum = (normaliser * counts).sum(dtype=sums)
         nll = log_sum - (h * w_y).sum(dtype=sums)
         uniform = log_sum - (h @ w_sum).sum(dtype=sums) / V
+        loss = (1 - label_smoothing) * nll + label_smoothing * uniform
+        if r_drop:
+            loss += r_drop / 2 * (divergence * counts[::2]).sum(dtype=sums)
         if want_gradient:
             ε = label_smoothing
             grad_h -= (1 - ε) * w_y + (ε / V) * w_sum
             grad_h *= counts
             grad_weight.index_add_(0, target, h, alpha=-(1 - ε))
             grad_weight -= (ε / V) * h.sum(0)
-            grad_hidden = grad_h.to(hidden.dtype)
+            grad_hidden = grad_h.to(hidden.dtype).view(-1, passes, E)
             if rows is not None:
-                grad_hidden = torch.zeros_like(hidden).index_copy_(0, rows, grad_hidden)
-            ctx.save_for_backward(grad_hidden, grad_weight)
+                whole = grad_hidden.new_zeros(N, passes, E)
+                grad_hidden = whole.index_copy_(0, rows, grad_hidden)
+            ctx.save_for_backward(grad_hidden.transpose(0, 1).reshape(passes * N, E), grad_weight)
+        ctx.passes = passes  # type: ignore[attr-defined]
+        loss, nll = loss / passes, nll / passes
         ctx.mark_non_differentiable(nll)
-        return (1 - label_smoothing) * nll + label_smoothing * uniform, nll
+        return loss, nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """The gradients of the forward pass times the loss' own."""
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None, None
+        grad = grads[0] / ctx.passes
+        return grad_hidden * grad, grad_weight * grad, None, None, None, None, None
 
 
-def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Of Σ log Σ exp(h·Wᵀ): each row's term (N, 1), and the gradients of the sum.
+def _softmax_part(
+    h: Tensor, weight: Tensor, want_gradient: bool, r_drop: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of Σ log Σ exp(h·Wᵀ) and R-Drop's term: each row's and each pair's share, and the gradients.
 
     Products are computed in the autocast dtype where there is one, the rest in the weight's.
+
+    Returns:
+        log Σ exp (N, 1), the divergences (N/2, 1) without their factor, and the sum's gradients.
     """
     N, V, dtype = h.size(0), weight.size(0), weight.dtype
     device = h.device.type
     half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
-    rows = max(1, min(N, _block_bytes(device, half != dtype) // (V * weight.element_size())))
+    passes = 2 if r_drop else 1  # whose blocks are halved: there are twice as many tensors
+    size = _block_bytes(device, half != dtype) // passes
+    rows = max(1, min(N, size // (V * weight.element_size())) // passes) * passes
     w, h_half = weight.to(half), h.to(half)
     logits = h.new_empty(rows, V)
     products = logits if half == dtype else logits.to(half)
     project, project_back = _products(w, products, want_gradient)
-    normaliser = h.new_empty(N, 1)
+    normaliser, divergence = h.new_empty(N, 1), h.new_empty(N // 2, 1)
     grad_h = torch.empty_like(h) if want_gradient else h
     grad_weight = torch.zeros_like(weight) if want_gradient else weight
+    # In place where that has been measured: elsewhere a block is a small part of the memory.
+    in_place = device == "cpu" and not r_drop
 
     for start in range(0, N, rows):
         block = slice(start, min(start + rows, N))
@@ -99,10 +129,13 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
         product = project(h_block)
         z = product if half == dtype else logits[: product.size(0)].copy_(product)
         maximum = z.amax(1, keepdim=True)
-        # In place where that has been measured: elsewhere a block is a small part of the memory.
-        softmax = torch.softmax(z, dim=1, out=z if device == "cpu" else None)
+        softmax = torch.softmax(z, dim=1, out=z if in_place else None)
         # The largest probability is exp(maximum) / Σ exp, and never below 1 / V.
         normaliser[block] = maximum - softmax.amax(1, keepdim=True).log()
+        if r_drop:
+            pairs = slice(block.start // 2, block.stop // 2)
+            log_prob = z.sub_(normaliser[block])
+            divergence[pairs] = _diverge(softmax, log_prob, r_drop / 2)
         if not want_gradient:
             continue
         if half == dtype:
@@ -111,7 +144,26 @@ def _softmax_part(h: Tensor, weight: Tensor, want_gradient: bool) -> tuple[Tenso
             softmax = product.copy_(softmax)
             grad_weight += softmax.t() @ h_block
         grad_h[block] = project_back(softmax)
-    return normaliser, grad_h, grad_weight
+    return normaliser, divergence, grad_h, grad_weight
+
+
+def _diverge(prob: Tensor, log_prob: Tensor, factor: float) -> Tensor:
+    """KL(p | q) + KL(q | p) of neighbouring rows p and q, (N/2, 1).
+
+    Its gradient by the logits, times the factor, is added to `prob`, the gradient so far.
+    """
+    p, q = prob.view(-1, 2, prob.size(1)).unbind(1)
+    log_p, log_q = log_prob.view(-1, 2, prob.size(1)).unbind(1)
+    difference = log_p.sub_(log_q)
+    forward = (p * difference).sum(1, keepdim=True)  # KL(p | q)
+    backward = -(q * difference).sum(1, keepdim=True)  # KL(q | p)
+    difference *= factor
+    # By the logits of p: p·(log p - log q - KL(p | q)) from the first, p - q from the second.
+    by_p = (difference + (1 + factor - factor * forward)).mul_(p).sub_(q, alpha=factor)
+    by_q = (1 + factor - factor * backward - difference).mul_(q).sub_(p, alpha=factor)
+    p.copy_(by_p)
+    q.copy_(by_q)
+    return forward + backward
 
 
 Product = Callable[[Tensor], Tensor]

@@ -60,12 +60,13 @@ def label_smoothed_cross_entropy(
 
 
 def linear_cross_entropy(
-    hidden: Float[Tensor, "*N E"],
+    hidden: Float[Tensor, "*passes_N E"],
     weight: Float[Tensor, "V E"],
     target: Int[Tensor, "*N"],
     *,
     label_smoothing: float = 0.0,
     pad_id: int = 0,
+    r_drop: float = 0.0,
 ) -> LossSums:
     """The same of logits = hidden · weightᵀ, which never exist all at once.
 
@@ -73,12 +74,17 @@ def linear_cross_entropy(
     time on a CPU (2,000 tokens, E = 128, V = 10,000) and without its two (N, V) tensors. It can be
     differentiated once.
 
+    With R-Drop (Liang et al. 2021, equation 4) the hidden vectors are those of two passes under two
+    dropout masks, one behind the other. Their sums are averaged, so that a loss per token stays
+    comparable to one pass's, and half of α times the mean of KL(p | q) and KL(q | p) is added.
+
     Args:
-        hidden: the decoder's output.
+        hidden: the decoder's output; with R-Drop twice as many rows as there are targets.
         weight: the output projection's.
         target: the right tokens; `pad_id` is left out.
         label_smoothing: ε, from 0 to below 1.
         pad_id: the padding token's id.
+        r_drop: R-Drop's α; 0: there is one pass.
 
     Raises:
         ValueError: for an ε out of range.
@@ -91,6 +97,7 @@ def linear_cross_entropy(
         label_smoothing,
         pad_id,
         torch.is_grad_enabled(),
+        r_drop,
     )
     return LossSums(loss, nll)
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from minitf.batching import Batch
@@ -69,29 +68,18 @@ class TranslationModule(LightningModule):
         return sums.loss / self._divisor(batch)
 
     def _objective(self, batch: Batch) -> LossSums:
-        weight = self._config.objective.r_drop
-        smoothing, pad_id = self._config.objective.label_smoothing, self.model.pad_id
-        if weight == 0:
-            return linear_cross_entropy(
-                self._hidden(batch.src, batch.tgt_in),
-                self.model.output_projection.weight,
-                batch.tgt_out,
-                label_smoothing=smoothing,
-                pad_id=pad_id,
-            )
-        # R-Drop (Liang et al. 2021, equation 4): the batch twice, under two dropout masks.
-        hidden = self._hidden(batch.src.repeat(2, 1), batch.tgt_in.repeat(2, 1))
-        logits = self.model.project(hidden)
-        sums = label_smoothed_cross_entropy(
-            logits, batch.tgt_out.repeat(2, 1), label_smoothing=smoothing, pad_id=pad_id
+        objective = self._config.objective
+        src, tgt_in = batch.src, batch.tgt_in
+        if objective.r_drop:  # the batch twice, under two dropout masks
+            src, tgt_in = src.repeat(2, 1), tgt_in.repeat(2, 1)
+        return linear_cross_entropy(
+            self._hidden(src, tgt_in),
+            self.model.output_projection.weight,
+            batch.tgt_out,
+            label_smoothing=objective.label_smoothing,
+            pad_id=self.model.pad_id,
+            r_drop=objective.r_drop,
         )
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        first, second = F.log_softmax(logits, dim=-1, dtype=dtype).chunk(2)  # (B, T, V) each
-        both_ways = (first.exp() - second.exp()) * (first - second)  # KL(p|q) + KL(q|p)
-        padding = (batch.tgt_out == pad_id).unsqueeze(-1)
-        divergence = both_ways.masked_fill(padding, 0.0).sum() / 2
-        # Halved, so that a loss per token stays comparable to one forward's.
-        return LossSums(sums.loss / 2 + weight * divergence / 2, sums.nll / 2)
 
     @property
     def _several_parts(self) -> bool:

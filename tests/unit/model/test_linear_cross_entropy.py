@@ -35,6 +35,59 @@ def test_every_block_size_gives_the_same(monkeypatch, rows):
         torch.testing.assert_close(grad, wanted, rtol=1e-11, atol=1e-13)
 
 
+def _r_drop_by_definition(hidden, weight, target, smoothing, alpha):
+    """Liang et al. 2021, equation 4, over all logits, with the two passes' mean for their sum."""
+    real = (target != 0).repeat(2)
+    logits = hidden @ weight.T
+    both = F.cross_entropy(
+        logits[real], target.repeat(2)[real], label_smoothing=smoothing, reduction="sum"
+    )
+    p, q = logits[real].log_softmax(-1).chunk(2)
+    divergence = F.kl_div(q, p, reduction="sum", log_target=True)
+    divergence += F.kl_div(p, q, reduction="sum", log_target=True)
+    return both / 2 + alpha * divergence / 4
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 1000])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_r_drop_is_its_definition(monkeypatch, rows, smoothing):
+    monkeypatch.setattr(module, "CPU_BLOCK_BYTES", rows * V * 8)
+    _, weight, target = _problem()
+    target[[0, 5, 22]] = 0
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(2 * N, E, generator=generator, dtype=torch.float64).requires_grad_()
+    found = linear_cross_entropy(hidden, weight, target, label_smoothing=smoothing, r_drop=5.0)
+    expected = _r_drop_by_definition(hidden, weight, target, smoothing, 5.0)
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=0)
+    likelihood = _r_drop_by_definition(hidden, weight, target, 0.0, 0.0)
+    torch.testing.assert_close(found.nll, likelihood.detach(), rtol=1e-12, atol=0)
+    wanted = torch.autograd.grad(3 * expected, [hidden, weight])
+    grads = torch.autograd.grad(3 * found.loss, [hidden, weight])
+    for grad, exact in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(grad, exact, rtol=1e-11, atol=1e-13)
+    with torch.no_grad():
+        again = linear_cross_entropy(hidden, weight, target, label_smoothing=smoothing, r_drop=5.0)
+    torch.testing.assert_close(again.loss, expected.detach(), rtol=1e-12, atol=0)
+
+
+def test_r_drop_under_autocast():
+    _, weight, target = _problem()
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(2 * N, E, generator=generator).requires_grad_()
+    weight = weight.detach().float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1, r_drop=5.0).loss
+    exact = [x.detach().double().requires_grad_() for x in (hidden, weight)]
+    expected = _r_drop_by_definition(*exact, target, 0.1, 5.0)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-2)
+    wanted = torch.autograd.grad(expected, exact)
+    for grad, by_definition in zip(
+        torch.autograd.grad(found, [hidden, weight]), wanted, strict=True
+    ):
+        error = (grad.double() - by_definition).norm() / by_definition.norm()
+        assert error < 0.02
+
+
 def test_what_stands_at_padding_does_not_count():
     """Not even NaN, on the path that leaves such rows out; elsewhere it is multiplied by zero."""
     hidden, weight, target = _problem()
@@ -74,7 +127,7 @@ def test_without_gradients_none_are_computed(monkeypatch):
     wanted = []
     softmax_part = module._softmax_part
     monkeypatch.setattr(
-        module, "_softmax_part", lambda *args: wanted.append(args[-1]) or softmax_part(*args)
+        module, "_softmax_part", lambda *args: wanted.append(args[2]) or softmax_part(*args)
     )
     with torch.no_grad():
         without = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1)
