@@ -16,7 +16,7 @@ from minitf.tokenizer import train_tokenizer
 Array = npt.NDArray[np.int64]
 
 BUDGETS = (2_048, 4_096, 8_192)
-"""Source and target positions of a batch, padding counted."""
+"""Source and target positions of a batch, padding counted, where no `batching.tokens` is given."""
 
 POOL = 100
 """Batches that are sorted together, as fairseq and JoeyNMT do."""
@@ -33,12 +33,17 @@ def run(quick: bool, overrides: Sequence[str] = ()) -> Findings:
         UserError: an override that does not fit, or a pair longer than the smallest budget.
     """
     settings = compose_settings(overrides)
+    budgets: Sequence[int] = BUDGETS
+    if any(override.startswith("batching.tokens=") for override in overrides):
+        if settings.batching.tokens is None:
+            raise UserError("bench padding: batches have a token budget; leave out batching.tokens")
+        budgets = [settings.batching.tokens]
     train = load_data(settings.data)["train"]
     tokenizer = train_tokenizer([*train["src"], *train["tgt"]], settings.tokenizer)
     pairs = encode_pairs(train, tokenizer, settings.batching, split="train")
     src, tgt = pairs.src_lengths, pairs.tgt_lengths
     rows: list[Row] = []
-    for budget in BUDGETS:
+    for budget in budgets:
         rows += of_budget(src, tgt, budget, epochs=2 if quick else 5, seed=settings.seed)
     remark = (
         f"{len(pairs):,} pairs of {settings.data.name}, vocabulary {tokenizer.vocab_size:,}; "

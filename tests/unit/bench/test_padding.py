@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minitf.bench.padding import fixed, of_budget, padding, pools
+from minitf.bench.padding import fixed, of_budget, padding, pools, run
 from minitf.config import UserError
 
 SRC = np.array([5, 1, 3, 1])
@@ -47,3 +47,10 @@ def test_every_way_serves_every_pair_once_and_minitf_pads_least(budget: int) -> 
 def test_a_pair_beyond_the_budget_is_a_users_error() -> None:
     with pytest.raises(UserError, match="10 tokens, more than batches of 9"):
         of_budget(SRC, TGT, 9, epochs=1, seed=0)
+
+
+def test_a_budget_given_is_the_one_that_is_measured() -> None:
+    data = ["data=copy", "tokenizer=char", "data.train_size=300", "batching.tokens=700"]
+    assert {row.work for row in run(quick=True, overrides=data).rows} == {"padding/700"}
+    with pytest.raises(UserError, match=r"batches have a token budget; leave out batching\.tokens"):
+        run(quick=True, overrides=[*data[:3], "batching.tokens=null", "batching.sentences=5"])
