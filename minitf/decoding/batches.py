@@ -25,7 +25,7 @@ def generate_all(
     """Translate longest first: a batch holds like lengths, and a lack of memory shows at once.
 
     On a CPU batches are decoded side by side, if no module of the model is a user's own, which may
-    keep something from one step to the next; too few batches are cut into parts of like lengths.
+    keep something from one step to the next; the last ones are cut so that all cores have work.
 
     Args:
         model: in evaluation mode.
@@ -61,8 +61,9 @@ def generate_all(
         )
 
     batches = list(length_batches([len(source) + 1 for source in sources], config))
-    if len(batches) < workers:
-        batches = [rows[i::workers] for rows in batches for i in range(min(workers, len(rows)))]
+    if rest := len(batches) % workers:  # all have the same to do
+        parts = [rows[i::workers] for rows in batches[-rest:] for i in range(workers)]
+        batches = [*batches[:-rest], *filter(None, parts)]
     yield from zip(batches, side_by_side(decode, batches, workers), strict=True)
 
 
