@@ -67,6 +67,9 @@ scores 0 and (log 3)² against them, and the causal mask hides the second token 
     [0.5, 0.5]
     >>> bool(torch.isclose(output[0, 0, 0], torch.tensor(math.log(3.0) / 2)))
     True
+    >>> e = math.exp(math.log(3.0) ** 2)  # against e⁰ = 1, for the first key
+    >>> torch.allclose(weights[0, 1], torch.tensor([1 / (1 + e), e / (1 + e)]))
+    True
     >>> _, weights = attention(x, x, x, is_causal=True)
     >>> weights[0, 0].tolist()
     [1.0, 0.0]
@@ -87,7 +90,9 @@ weights are wanted and `fused` where not, and on a CPU follows torch's module in
 kernel (`kernels.inference`). `auto` equals torch's module to the last bit, in outputs, weights,
 every gradient, strides and random state, except for: queries that see no key (above); learned or
 zero extra keys under a causal hint without weights, which torch hides from most queries although
-the mask does not; and torch's inference kernel elsewhere than on a CPU
+the mask does not; a causal hint beside a mask that is not causal, which torch without weights
+follows against the mask; nested inputs in evaluation; decoding with a cache, which torch has not;
+and torch's inference kernel elsewhere than on a CPU
 (`torch.backends.mha.set_fastpath_enabled(False)` switches it off). `fast` computes in the order
 that is quickest and agrees within rounding; `flex` is torch's FlexAttention.
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from minitf.attention.errors import AttentionError
@@ -24,7 +25,7 @@ class AttentionMask(NamedTuple):
     """(B or 1, H or 1, T or 1, S); no row of it is masked throughout. To be added to the scores, in
     the queries' dtype, or bool if that was asked for."""
     is_causal: bool
-    """Query i sees keys 0 to i. Never together with `additive`."""
+    """Query i sees keys 0 to i. Never together with `merged`."""
     dead_rows: Tensor | None
     """(B or 1, H or 1, T or 1, 1): True where every key was masked; None where there is none."""
 
@@ -60,6 +61,8 @@ def build_mask(
     T, S = shape[2:]
     mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
     padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
+    if S == 0 and num_extra_keys == 0:  # no query sees a key
+        return AttentionMask(None, False, query.new_ones(1, 1, 1, 1, dtype=torch.bool))
     alone = padding is None and num_extra_keys == 0  # then attn_mask or is_causal is all there is
     if is_causal and mask is None and (T > 1 or offset == 0):
         if alone and offset == 0:
@@ -160,15 +163,23 @@ def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
     """Find rows that are masked throughout, for their softmax would be NaN.
 
     Whether there are any is asked only where the answer costs no wait for a device and no break in
-    a compiled graph.
+    a compiled or transformed graph.
     """
     if mask.dtype == torch.bool:
         dead = mask.all(dim=-1, keepdim=True)
     else:
         dead = mask.amax(dim=-1, keepdim=True) == float("-inf")
-    if dead.device.type == "cpu" and not torch.compiler.is_compiling() and not dead.any():
-        return None
-    return dead
+    return dead if not _is_at_hand(dead) or dead.any() else None
+
+
+def is_transformed(x: Tensor) -> bool:
+    """Whether x stands for many tensors or for none: inside vmap or grad, or a fake tensor."""
+    return type(x) not in (Tensor, nn.Parameter) or is_functorch_wrapped_tensor(x)
+
+
+def _is_at_hand(x: Tensor) -> bool:
+    """Whether x's values can be asked for at no cost."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not is_transformed(x)
 
 
 _verdicts = WeakTensorKeyDictionary()
@@ -178,23 +189,29 @@ _verdicts = WeakTensorKeyDictionary()
 def _is_causal_mask(mask: Tensor, T: int, S: int) -> bool:
     """Whether a mask is exactly the causal one, so that a kernel may skip what it hides.
 
-    The comparison makes the host wait for the device, hence each mask is asked once. Where the
-    answer cannot be had (a graph is being compiled or captured) it is no: the mask is then added as
-    it stands, which is always right.
+    On a GPU the comparison makes the host wait, hence each mask there is asked once in each version
+    of it. Where the answer cannot be had (a graph is being compiled or captured, or a function
+    transformed) it is no: the mask is then added as it stands, which is always right.
     """
     if torch.compiler.is_compiling() or mask.shape != (T, S) or mask.requires_grad:
         return False
+    if is_transformed(mask) or mask.is_meta:
+        return False
+    if mask.device.type == "cpu":  # its memory may be written past its version, as by numpy
+        return _equals_causal(mask, T, S)
     version = None if mask.is_inference() else mask._version
     if mask in _verdicts and _verdicts[mask][0] == version and version is not None:
         return bool(_verdicts[mask][1])
     if mask.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
-    causal = causal_mask(T, S, mask.device)
-    if mask.dtype != torch.bool:
-        causal = additive(causal, mask.dtype)
-    verdict = torch.equal(mask, causal)
+    verdict = _equals_causal(mask, T, S)
     _verdicts[mask] = (version, verdict)
     return verdict
+
+
+def _equals_causal(mask: Tensor, T: int, S: int) -> bool:
+    causal = causal_mask(T, S, mask.device)
+    return torch.equal(mask, causal if mask.dtype == torch.bool else additive(causal, mask.dtype))
 
 
 def dead_queries(dead_rows: Bool[Tensor, "b h t 1"], batch_first: bool) -> Bool[Tensor, "_ _ 1"]:

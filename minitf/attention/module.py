@@ -32,13 +32,14 @@ from minitf.attention.rotary import rotate
 class MultiHeadAttention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, section 3.2.2), a drop-in for torch's module.
 
-    MultiHead(Q, K, V) = Concat(head_1, …, head_H) W_o with
-    head_h = softmax(q_h k_hᵀ / √D) v_h, q_h = Q W_q,h, k_h = K W_k,h, v_h = V W_v,h.
+    MultiHead = Concat(head_1, …, head_H) W_oᵀ + b_o with head_h = softmax(q_h k_hᵀ / √D) v_h, where
+    q_h, k_h, v_h are the h-th slices of query·W_qᵀ + b_q, key·W_kᵀ + b_k and value·W_vᵀ + b_v.
 
     Constructor, forward, state_dict, initialisation and the meaning of masks are those of
     torch.nn.MultiheadAttention; with `kernel="auto"` so is every bit of outputs, weights and
-    gradients. One thing differs: a query whose every key is masked gets a zero output and zero
-    gradients, where torch gives NaN or the output projection's bias.
+    gradients, with the exceptions that `minitf.attention` names. A query whose every key is masked
+    gets a zero output and zero gradients, where torch gives NaN or the output projection's bias.
+    `cache` is keyword-only, which torch.jit.script does not take; torch.export does.
 
     Args:
         embed_dim: E, the width of queries and of the output.
@@ -191,6 +192,13 @@ class MultiHeadAttention(nn.Module):
             key = value = query  # stand-ins: their projections are in the cache
         elif key is None or value is None:
             raise AttentionError("key and value may be None only with a filled static cache")
+        elif key.is_nested or value.is_nested:
+            raise AttentionError("with nested keys or values the query must be nested too")
+        if cache is not None and cache.static and self.rotary_base is not None:
+            raise AttentionError(
+                "a static cache holds another sequence's keys, to which the queries' positions do "
+                "not relate: leave rotary_base out in cross-attention"
+            )
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
         kernel = self.kernel
         if kernel == "auto":
@@ -210,7 +218,7 @@ class MultiHeadAttention(nn.Module):
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
         heads = HeadLayout(
-            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.embed_dim)
+            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
         )
         if kernel == "inference":
             q, k, v = project_and_scale(self, query)

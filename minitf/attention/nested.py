@@ -48,7 +48,12 @@ def nested_forward(
         raise AttentionError("nested tensors need batch_first=True")
     padded = {id(x): pad_sequence(list(x.unbind()), batch_first=True) for x in (query, key, value)}
     target_lengths = [len(row) for row in query.unbind()]
-    source_lengths = torch.tensor([len(row) for row in key.unbind()], device=query.device)
+    lengths = [[len(row) for row in x.unbind()] for x in (key, value)]
+    if lengths[0] != lengths[1]:
+        raise AttentionError(
+            f"nested keys and values must have the same lengths, got {lengths[0]} and {lengths[1]}"
+        )
+    source_lengths = torch.tensor(lengths[0], device=query.device)
     positions = torch.arange(padded[id(key)].shape[1], device=query.device)
     output, weights = attention(
         padded[id(query)],

@@ -51,14 +51,14 @@ The others choose the layout that is quickest and agree within rounding.
 """
 
 
-def may_be_slices(name: str, embed_dim: int) -> bool:
+def may_be_slices(name: str, head_dim: int) -> bool:
     """Whether a kernel takes q, k and v as slices of a packed projection, or else as copies.
 
     A matrix product adds in an order that depends on how its factors lie in memory. For equality
-    with torch to the last bit `math` needs copies, and `fused` where an odd E would leave every
-    second row of a slice unaligned.
+    with torch to the last bit `math` needs copies, and `fused` where an odd D would leave every
+    second head of a slice unaligned.
     """
-    return name != "math" and (name != "fused" or embed_dim % 2 == 0)
+    return name != "math" and (name != "fused" or head_dim % 2 == 0)
 
 
 FEW_QUERIES = 16

@@ -31,8 +31,7 @@ def blockwise_attention(
     """Compute dropout(softmax(q kᵀ / √D + mask)) v, some queries at a time.
 
     A query's result depends on no other query, so blocks are exact. The backward pass computes each
-    block's weights again, with the same random numbers, and has no second derivative. A mask gets
-    no gradient.
+    block's weights again, with the same random numbers. A mask gets no gradient.
     """
     with torch.autocast(q.device.type, enabled=False):
         mask = None if mask is None else mask.to(q.dtype)

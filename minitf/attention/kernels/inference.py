@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from minitf.attention.masks import causal_mask
+from minitf.attention.masks import causal_mask, is_transformed
 
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
@@ -49,6 +49,8 @@ def follows_torch(
     if torch.is_autocast_enabled() or torch.compiler.is_compiling():
         return False
     out = attention.out_proj
+    if not isinstance(out, nn.Linear) or is_transformed(query):  # an adapter; vmap
+        return False
     parameters = (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias)
     if any(p is None or p.dtype != query.dtype for p in parameters):
         return False

@@ -38,7 +38,8 @@ def test_sample_of_large_sizes(grid, dtype):
     assert list(grid.differences(MultiHeadAttention, cases, DTYPES[dtype])) == []
 
 
-@pytest.mark.parametrize("sizes", [(5, 11, 7, 3, 5), (3, 7, 5, 7, 3), (2, 31, 17, 3, 11)])
+@pytest.mark.parametrize("sizes", [(5, 11, 7, 3, 5), (3, 7, 5, 7, 3), (2, 31, 17, 3, 11),
+                                   (2, 33, 17, 2, 11), (2, 33, 17, 8, 5)])  # fmt: skip
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_odd_widths(grid, dtype, sizes):
     """There the parts of a packed projection lie unaligned, and torch copies them."""

@@ -3,12 +3,13 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from minitf.attention import AttentionError, MultiHeadAttention
+from minitf.attention import AttentionError, KeyValueCache, MultiHeadAttention
 from minitf.attention.kernels import KERNELS, NAMES
 
 B, T, S, H, D = 3, 5, 7, 2, 11
@@ -218,6 +219,81 @@ def test_hooks_pruning_and_adapters_on_out_proj_have_effect(need_weights):
     parametrized = make()
     parametrize.register_parametrization(parametrized.out_proj, "weight", Zero())
     torch.testing.assert_close(run(parametrized), parametrized.out_proj.bias.expand(B, T, E))
+
+
+@torch.no_grad()
+def test_an_adapter_works_in_evaluation_too():
+    """There `auto` would follow torch's kernel, which needs the projection's numbers."""
+    attention, x = make().eval(), tensors()[0]
+    plain = attention(x, x, x, need_weights=False)[0]
+    attention.out_proj = nn.Sequential(attention.out_proj, nn.Identity())
+    torch.testing.assert_close(attention(x, x, x, need_weights=False)[0], plain)
+
+
+def test_per_sample_gradients_under_a_mask():
+    """vmap and grad know no value of a mask, and need none."""
+    attention, (query, key) = make(), tensors()
+    padding = torch.arange(S) >= torch.tensor([[S], [4], [3]])
+    parameters = {name: p.detach() for name, p in attention.named_parameters()}
+
+    def loss(parameters, query, key, padding):
+        inputs = (query[None], key[None], key[None])
+        output, _ = torch.func.functional_call(
+            attention, parameters, inputs, {"key_padding_mask": padding[None]}
+        )
+        return output.square().sum()
+
+    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0, 0))
+    found = per_sample(parameters, query, key, padding)
+    for i in range(B):
+        alone = torch.func.grad(loss)(parameters, query[i], key[i], padding[i])
+        for name, gradient in alone.items():
+            torch.testing.assert_close(found[name][i], gradient)
+
+
+def test_a_causal_hint_is_not_believed_of_a_mask_that_was_changed_unseen():
+    """Memory that numpy shares moves no version."""
+    attention, (x, _) = make(), tensors()
+    array = np.triu(np.ones((T, T), dtype=bool), 1)
+    mask = torch.from_numpy(array)
+    options = {"attn_mask": mask, "is_causal": True, "need_weights": False}
+    attention(x, x, x, **options)
+    array[:] = False
+    expected = attention(x, x, x, need_weights=False)[0]
+    torch.testing.assert_close(attention(x, x, x, **options)[0], expected)
+
+
+@pytest.mark.parametrize(("kernel", "need_weights"), EVERY_PATH)
+@pytest.mark.parametrize("mask", [None, torch.bool, torch.float64])
+def test_without_a_key_the_output_is_zero(kernel, need_weights, mask):
+    attention, (query, key) = make(kernel), tensors()
+    none = key[:, :0]
+    padding = None if mask is None else torch.zeros(B, 0, dtype=mask)
+    output, _ = attention(query, none, none, key_padding_mask=padding, need_weights=need_weights)
+    assert output.shape == query.shape
+    assert not output.any()
+
+
+def test_rotary_positions_and_a_static_cache_exclude_each_other():
+    attention = MultiHeadAttention(8, 2, batch_first=True, rotary_base=1e4)
+    x = torch.ones(1, 3, 8)
+    with pytest.raises(AttentionError, match="leave rotary_base out in cross-attention"):
+        attention(x, x, x, cache=KeyValueCache(static=True))
+
+
+def test_nested_keys_and_values_of_different_lengths_are_refused():
+    attention = make()
+
+    def nested(*lengths):
+        rows = [torch.ones(n, E, dtype=torch.float64) for n in lengths]
+        return torch.nested.nested_tensor(rows, layout=torch.jagged)
+
+    query, key = nested(2, 3), nested(2, 4)
+    assert attention(query, key, nested(2, 4), need_weights=False)[0].is_nested
+    with pytest.raises(AttentionError, match=r"the same lengths, got \[2, 4\] and \[4, 1\]"):
+        attention(query, key, nested(4, 1), need_weights=False)
+    with pytest.raises(AttentionError, match="the query must be nested too"):
+        attention(torch.ones(2, 3, E, dtype=torch.float64), key, key)
 
 
 def test_second_derivatives():

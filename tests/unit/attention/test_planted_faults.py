@@ -49,9 +49,10 @@ def plain(*, scale=None, scores_dtype=None, dim=-1, drop=F.dropout, return_dropp
             mask = masks.additive(masks.causal_mask(T, S, q.device), q.dtype)[None, None]
         q, k, v = (x.reshape(B * H, -1, D) for x in (q, k, v))
         q = q * (math.sqrt(1 / D) if scale is None else scale(D))
-        scores = q @ k.mT
-        if mask is not None:
-            scores = scores + mask.expand(B, H, T, S).reshape(B * H, T, S)
+        if mask is None:
+            scores = q @ k.mT
+        else:
+            scores = torch.baddbmm(mask.expand(B, H, T, S).reshape(B * H, T, S), q, k.mT)
         kept = F.softmax(scores, dim, dtype=scores_dtype).to(v.dtype)
         weights = drop(kept, dropout) if dropout else kept
         returned = weights if return_dropped else kept
@@ -342,6 +343,13 @@ def test_is_caught(grid, monkeypatch, description):
     dtype = planted if isinstance(planted, torch.dtype) else torch.float32
     cls = planted if isinstance(planted, type) else MultiHeadAttention
     assert next(grid.differences(cls, grid.sample(300, seed=1), dtype), None) is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_stand_in_without_a_fault_is_not(grid, monkeypatch, dtype):
+    """Else what is planted in it would be caught whatever it is."""
+    monkeypatch.setitem(KERNELS, "math", plain())
+    assert list(grid.differences(MultiHeadAttention, grid.sample(300, seed=1), dtype)) == []
 
 
 def test_table_is_long_enough():
