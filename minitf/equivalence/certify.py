@@ -221,9 +221,15 @@ def _conclude(
         parts = [f"bit-identical: {'; '.join(exact)}"] if exact else []
         parts += [f"within rounding: {'; '.join(rest)}"] if rest else []
         statement = f"equivalent: {sides}" + (f" ({'. '.join(parts)})" if parts else "")
+        if not exact and not rest:  # the formula alone was asked about
+            statement = (
+                f"equivalent as far as properties tell: {sides}; outputs were not compared, "
+                "level=op, model or training does"
+            )
     else:
         where = next(r for r in reports if not r.verdict.equivalent)
-        statement = f"not equivalent: {sides}; {where.title}: {where.findings[0]}"
+        judged = "not equivalent" if verdict is Verdict.different else "not shown to be equivalent"
+        statement = f"{judged}: {sides}; {where.title}: {where.findings[0]}"
     return Report(
         verdict="equivalent" if equivalent else "not equivalent",
         statement=statement,

@@ -197,8 +197,12 @@ class _Judges:
         pairs = list(zip(received, wanted, strict=True))
         differing = [i for i, (a, b) in enumerate(pairs) if a.tokens != b.tokens]
         first = None
-        if differing:
-            first = self._difference(differing[0], *pairs[differing[0]], options)
+        for i in differing:  # the first that is no tie, else the first
+            found = self._difference(i, *pairs[i], options)
+            first = first or found
+            if not found.is_tie:
+                first = found
+                break
         return SearchResult(name, len(pairs), len(pairs) - len(differing), first, log_probs)
 
     @torch.no_grad()

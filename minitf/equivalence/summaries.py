@@ -196,6 +196,8 @@ def summarize_training(result: TrainingResult) -> LevelReport:
     steps = f"{result.steps} steps {dropout}, {result.precision}"
     if result.verdict is Verdict.bit_identical:
         summary = f"{steps}: losses, gradient norms and weights the same to the last bit"
+    elif result.outside_at is None and result.parted_at is None:
+        summary = f"{steps}: the same to the last bit"  # so much, with dropout it was not
     elif result.outside_at is None:
         summary = f"{steps}: other bits from step {result.parted_at}, within rounding's envelope"
     else:
@@ -286,13 +288,19 @@ def summarize_properties(
     """Properties of the candidate, the reference's beside them."""
     violated = [p for p in candidate if p.outcome is Outcome.violated]
     held = sum(p.outcome is Outcome.holds for p in candidate)
+    # Seen through torch's parameter names; without them everything else says little.
+    unseen = [
+        p for p in candidate
+        if p.name in ("scale", "formula") and p.outcome is Outcome.not_applicable
+    ]  # fmt: skip
+    verdict = Verdict.not_run if unseen else Verdict.within_rounding
     return LevelReport(
         level="properties",
         title="Properties, float64",
-        verdict=Verdict.different if violated else Verdict.within_rounding,
+        verdict=Verdict.different if violated else verdict,
         summary=f"{held} hold, {len(violated)} violated, {len(candidate) - held - len(violated)} "
         f"notes or not applicable",
-        findings=[f"{p.name}: {p.finding}" for p in violated],
+        findings=[f"{p.name}: {p.finding}" for p in violated or unseen],
         notes=[f"{p.name}: {p.finding}" for p in candidate if p.outcome is Outcome.note],
         tables=[
             Table(

@@ -33,10 +33,12 @@ from minitf.equivalence.models import (
     loss_of,
     without_dropout,
 )
+from minitf.equivalence.named_properties import dropout_drops_weights
+from minitf.equivalence.properties import NotApplicable, Subject, Violated
 from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import Task, TokenBatch
 from minitf.equivalence.ulp import perturb, ulp_size
-from minitf.equivalence.verdict import Verdict
+from minitf.equivalence.verdict import Verdict, worst
 from minitf.model import Transformer
 
 ENVELOPE_FACTOR = 10.0
@@ -189,7 +191,8 @@ def run_training_level(
 
     Returns:
         The result; where it is outside the envelope and the model has dropout, that of a second
-        lockstep without: an implementation may draw other dropout masks without being wrong.
+        lockstep without: an implementation may draw other dropout masks without being wrong. Its
+        attention dropout, if that is on, must then be right by itself.
     """
     if weights is None:
         weights = initial_weights(config, reference, task.vocab_size, seed)
@@ -212,11 +215,27 @@ def run_training_level(
     result = _judge(runs, steps, dropout, dtype)
     if result.verdict is not Verdict.different or not dropout:
         return result
+    if config.attention_dropout and (fault := _dropout_fault(candidate, device, seed)):
+        return replace(result, finding=f"{result.finding}; attention dropout: {fault}")
     plain = run_training_level(
         reference, candidate, without_dropout(config), task, dtype, device, seed,
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, weights=weights,
     )  # fmt: skip
-    return replace(plain, dropout_finding=result.finding)
+    # Never "bit-identical": what was asked for had dropout.
+    verdict = worst([plain.verdict, Verdict.within_rounding])
+    return replace(plain, verdict=verdict, dropout_finding=result.finding)
+
+
+def _dropout_fault(candidate: Implementation, device: torch.device, seed: int) -> str:
+    """What is wrong with the candidate's own dropout; empty where nothing is.
+
+    What cannot be seen through torch's parameter names is a fault too: it would go unseen.
+    """
+    try:
+        dropout_drops_weights(Subject(candidate, device, seed))
+    except (Violated, NotApplicable) as error:
+        return str(error)
+    return ""
 
 
 def _start_runs(

@@ -152,10 +152,10 @@ def judge(
         verdict = Verdict.bit_identical
     elif spurious:
         verdict, reason = Verdict.different, f"{spurious} of {candidate.numel()} not finite"
-    elif candidate_error.largest > allowed:
+    elif not candidate_error.largest <= allowed:
         verdict = Verdict.different
         reason = f"largest error {candidate_error.largest:.2g}, allowed {allowed:.2g}"
-    elif candidate_error.rms > allowed_rms:
+    elif not candidate_error.rms <= allowed_rms:
         verdict = Verdict.different
         reason = f"rms error {candidate_error.rms:.2g}, allowed {allowed_rms:.2g}"
     else:

@@ -5,6 +5,8 @@ from torch import nn
 
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.properties import Outcome, run_properties_level
+from minitf.equivalence.summaries import summarize_properties
+from minitf.equivalence.verdict import Verdict
 
 CPU = torch.device("cpu")
 
@@ -111,3 +113,18 @@ def test_an_attention_that_raises_violates_instead_of_ending_the_run():
     found = outcomes(Implementation("raises", Raises))["batch invariance"]
     assert found.outcome is Outcome.violated
     assert found.finding == "raised ValueError: not yet"
+
+
+def test_where_the_formula_cannot_be_seen_equivalence_is_not_shown():
+    class OtherNames(nn.Module):
+        def __init__(self, *args, **kwargs):
+            super().__init__()
+            self.inner = nn.MultiheadAttention(*args, **kwargs)
+
+        def forward(self, *args, **kwargs):
+            return self.inner(*args, **kwargs)
+
+    results = list(outcomes(Implementation("other names", OtherNames)).values())
+    report = summarize_properties(results, results)
+    assert report.verdict is Verdict.not_run
+    assert report.findings[0] == "scale: has other parameters than torch's"

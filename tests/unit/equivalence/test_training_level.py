@@ -2,6 +2,7 @@ import pytest
 import torch
 from plain_attention import DropsPaddingInCrossAttention, PlainAttention
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.summaries import summarize_training
@@ -13,10 +14,10 @@ CPU = torch.device("cpu")
 TORCH, CUSTOM = resolve("reference", "torch"), resolve("candidate", "custom")
 
 
-def run(candidate, dtype=torch.float32, dropout=0.1, seed=3, steps=12):
+def run(candidate, dtype=torch.float32, dropout=0.1, seed=3, steps=12, attention_dropout=0.0):
     config = ModelConfig(
         embed_dim=22, num_heads=2, num_encoder_layers=1, num_decoder_layers=1,
-        feedforward_dim=31, dropout=dropout,
+        feedforward_dim=31, dropout=dropout, attention_dropout=attention_dropout,
     )  # fmt: skip
     task = letters_task(seed)
     return run_training_level(
@@ -56,6 +57,18 @@ def test_other_dropout_masks_are_judged_without_dropout():
     assert not result.dropout
     assert "loss at step 1" in result.dropout_finding
     assert any("other dropout masks" in note for note in summarize_training(result).notes)
+
+
+def test_without_its_dropout_a_candidate_is_not_judged_without_dropout():
+    """Nothing would be left to tell it by."""
+
+    class Never(MultiHeadAttention):
+        def __init__(self, *args, dropout=0.0, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    result = run(Implementation("never", Never), attention_dropout=0.3)
+    assert result.verdict is Verdict.different
+    assert "attention dropout: 0 of 2720 weights dropped" in result.finding
 
 
 def test_a_bug_leaves_the_envelope_at_once():
