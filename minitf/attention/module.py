@@ -215,7 +215,7 @@ class MultiHeadAttention(nn.Module):
         if layout.unbatched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
 
-        # 1. Project, and 2. split into heads.
+        # The numbers are the lesson's, in minitf.attention. 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
         heads = HeadLayout(
             self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
@@ -225,7 +225,7 @@ class MultiHeadAttention(nn.Module):
         else:
             q, k, v = self._project(query, key, value, cache, heads)
 
-        # 3. Mask: what no head may look at.
+        # 5. Mask: what no head may look at.
         mask = build_mask(
             attn_mask,
             key_padding_mask,
@@ -241,7 +241,7 @@ class MultiHeadAttention(nn.Module):
         if self.add_zero_attn:
             k, v = append_zero_key(k), append_zero_key(v)
 
-        # 4. Attend, per head.
+        # 3. Attend, per head.
         context, weights = KERNELS[kernel](
             q,
             k,
@@ -256,7 +256,7 @@ class MultiHeadAttention(nn.Module):
             context = context.masked_fill(dead, 0.0)
             weights = None if weights is None else weights.masked_fill(dead, 0.0)
 
-        # 5. Concatenate the heads, and 6. project once more.
+        # 4. Concatenate the heads, and project once more.
         del q, k, v  # without gradients their memory is free for what follows
         context = merge_heads(context, layout.batch_first)
         output: Tensor = self.out_proj(context)

@@ -24,6 +24,8 @@ class ResumableLoader(DataLoader[Batch]):
         sampler: its batches.
         num_workers: processes that assemble batches.
         pin_memory: hand out batches in page-locked memory.
+        from_start: every iteration is the first epoch's, from its beginning: for validation, which
+            may leave off early and must measure the same batches each time.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class ResumableLoader(DataLoader[Batch]):
         *,
         num_workers: int = 0,
         pin_memory: bool = False,
+        from_start: bool = False,
     ) -> None:
+        self._from_start = from_start
         self._position = {"epoch": 0, "n": 0}
         super().__init__(
             pairs,
@@ -47,6 +51,8 @@ class ResumableLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         """Yield the rest of the present epoch, or the next epoch where nothing is left of it."""
+        if self._from_start:
+            self._position = {"epoch": 0, "n": 0}
         position = self._position
         if position["n"] >= len(self):
             position.update(epoch=position["epoch"] + 1, n=0)

@@ -128,10 +128,16 @@ def cut_by_tokens(src: Array, tgt: Array, tokens: int) -> list[int]:
 
 
 def split_to_multiple(cuts: list[int], multiple: int) -> list[int]:
-    """Halve the batches of most pairs until their number is a multiple of the given one."""
+    """Halve the batches of most pairs until their number is a multiple of the given one.
+
+    Where each has one pair alone, the last ones are put together instead, beyond the budget.
+    """
     while (len(cuts) - 1) % multiple:
         sizes = np.diff(cuts)
         largest = int(sizes.argmax())
+        if sizes[largest] == 1:
+            del cuts[-1 - (len(cuts) - 1) % multiple : -1]
+            break
         cuts.insert(largest + 1, cuts[largest] + int(sizes[largest]) // 2)
     return cuts
 

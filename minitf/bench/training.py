@@ -20,7 +20,7 @@ from minitf.config.schema import Norm, TrainConfig
 from minitf.data import load_data
 from minitf.tokenizer import TextTokenizer
 from minitf.training.data import TranslationData
-from minitf.training.run import run_tokenizer
+from minitf.training.run import new_tokenizer
 
 BARE = {
     "minitf": "own",
@@ -280,7 +280,7 @@ def store_batches(
         positions: source and target positions of a round, one batch at least.
     """
     splits = load_data(settings.data)
-    tokenizer = run_tokenizer(settings, splits["train"], directory)
+    tokenizer = new_tokenizer(settings, splits["train"])
     loader = TranslationData(settings.batching, splits, tokenizer, settings.seed).train_dataloader()
     steps = max(1, positions // (settings.batching.tokens or positions))
     batches: list[Batch] = []

@@ -18,6 +18,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from minitf.config.compose import options
 from minitf.config.errors import UserError
 
 
@@ -84,9 +85,10 @@ def _unparsed(error: OverrideParseException) -> str:
 def _no_option(error: MissingConfigException) -> str:
     missing = error.missing_cfg_file or ""
     group, _, option = missing.rpartition("/")
-    if not error.options:
+    known = error.options or options(group)
+    if not known:
         return f"there is no configuration {missing!r}: {_first_line(error)}"
-    hint = neighbours(option, error.options)
+    hint = neighbours(option, known)
     if group == "attention":
         hint += "; your own class: attention._target_=package.Class"
     return f"{group}={option}: no such option; {hint}"
@@ -103,6 +105,8 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
         known = list(error.object_type.__dataclass_fields__)
     where = f"{parent} has no key {leaf!r}" if parent else f"there is no key or group {leaf!r}"
     message = f"{where}; {neighbours(leaf, known)}"
+    if parent == "data.tests":
+        message += f"; a further test split: +{key}=FILE"
     if parent in ("trainer", "attention", "callbacks", "logger.wandb"):
         message += f"; an option that is not listed: +{key}=VALUE"
     return message

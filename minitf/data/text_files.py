@@ -81,5 +81,5 @@ def split_file(root: str, files: str, lang: str) -> Path:
         return packed
     raise UserError(
         f"no file {path} or {packed.name}; {listing(path.parent)}; set data.root, data.train, "
-        "data.val, data.tests, data.src and data.tgt to what is there"
+        "data.val, data.tests, data.src and data.tgt to what is there; data.tests=[] tests on val"
     )

@@ -22,6 +22,7 @@ def check_options(config: DecodingConfig) -> None:
         "min_length": 0,
         "top_k": 0,
         "no_repeat_ngram": 0,
+        "batch_tokens": 1,
     }
     for name, lowest in at_least.items():
         if not getattr(config, name) >= lowest:

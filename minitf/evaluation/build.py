@@ -85,6 +85,13 @@ def attention_factory(attention: AttentionChoice) -> Callable[..., nn.Module]:
     options.pop("_partial_", None)
     build = import_class(ATTENTIONS.get(target, target))
     bound = _fitting_options(target, build, options)
+    try:
+        inspect.signature(build).bind(1, 1, dropout=0.0, batch_first=True, **bound)
+    except TypeError as error:
+        raise UserError(
+            f"attention._target_={target} is not constructed as torch.nn.MultiheadAttention is, "
+            f"(embed_dim, num_heads, dropout=…, batch_first=…): {error}"
+        ) from error
     return functools.partial(build, **bound) if bound else build
 
 

@@ -6,8 +6,8 @@ exponentiated and turned into its share of both gradients while it is still in t
 forward pass already (as Hsu et al. 2024, "Liger Kernel", do it): the loss is a sum, so the
 backward pass has only a factor to multiply with.
 
-Only the softmax needs the logits. What the target and the smoothing contribute is linear in the
-hidden vectors, and is computed from them: z_y = h·w_y and Σ_v z_v = h·Σ_v w_v.
+What the smoothing contributes is linear in the hidden vectors, and is computed from them, and so is
+the target's share of the gradients: Σ_v z_v = h·Σ_v w_v.
 
 R-Drop's two passes over the same tokens stand in neighbouring rows of a block, so that their
 distributions meet in the cache too.
@@ -59,15 +59,15 @@ class LinearCrossEntropy(torch.autograd.Function):
         h = h.reshape(-1, E)
         target, counts = target.repeat_interleave(passes), counts.repeat_interleave(passes)
         counts = counts.unsqueeze(1)
-        normaliser, divergence, grad_h, grad_weight = _softmax_part(
-            h, weight, want_gradient, r_drop
+        log_sums, nlls, divergence, grad_h, grad_weight = _softmax_part(
+            h, weight, target, want_gradient, r_drop
         )
 
         w_y = weight[target]
         w_sum = weight.sum(0)
-        sums = torch.promote_types(dtype, torch.float32)  # of terms in half precision
-        log_sum = (normaliser * counts).sum(dtype=sums)
-        nll = log_sum - (h * w_y).sum(dtype=sums)
+        sums = grad_weight.dtype  # of terms in half precision too
+        log_sum = (log_sums * counts).sum(dtype=sums)
+        nll = (nlls * counts).sum(dtype=sums)
         uniform = log_sum - (h @ w_sum).sum(dtype=sums) / V
         loss = (1 - label_smoothing) * nll + label_smoothing * uniform
         if r_drop:
@@ -76,13 +76,14 @@ class LinearCrossEntropy(torch.autograd.Function):
             ε = label_smoothing
             grad_h -= (1 - ε) * w_y + (ε / V) * w_sum
             grad_h *= counts
-            grad_weight.index_add_(0, target, h, alpha=-(1 - ε))
-            grad_weight -= (ε / V) * h.sum(0)
+            grad_weight.index_add_(0, target, h.to(sums), alpha=-(1 - ε))
+            grad_weight -= (ε / V) * h.sum(0, dtype=sums)
             grad_hidden = grad_h.to(hidden.dtype).view(-1, passes, E)
             if rows is not None:
                 whole = grad_hidden.new_zeros(N, passes, E)
                 grad_hidden = whole.index_copy_(0, rows, grad_hidden)
-            ctx.save_for_backward(grad_hidden.transpose(0, 1).reshape(passes * N, E), grad_weight)
+            grad_hidden = grad_hidden.transpose(0, 1).reshape(passes * N, E)
+            ctx.save_for_backward(grad_hidden, grad_weight.to(dtype))
         ctx.passes = passes  # type: ignore[attr-defined]
         loss, nll = loss / passes, nll / passes
         ctx.mark_non_differentiable(nll)
@@ -98,14 +99,15 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def _softmax_part(
-    h: Tensor, weight: Tensor, want_gradient: bool, r_drop: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h: Tensor, weight: Tensor, target: Tensor, want_gradient: bool, r_drop: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Of Σ log Σ exp(h·Wᵀ) and R-Drop's term: each row's and each pair's share, and the gradients.
 
     Products are computed in the autocast dtype where there is one, the rest in the weight's.
 
     Returns:
-        log Σ exp (N, 1), the divergences (N/2, 1) without their factor, and the sum's gradients.
+        log Σ exp and the target's negative log-likelihood, (N, 1) each; the divergences (N/2, 1)
+        without their factor; and the sum's gradients, the weight's in float32 at least.
     """
     N, V, dtype = h.size(0), weight.size(0), weight.dtype
     device = h.device.type
@@ -117,9 +119,10 @@ def _softmax_part(
     logits = h.new_empty(rows, V)
     products = logits if half == dtype else logits.to(half)
     project, project_back = _products(w, products, want_gradient)
-    normaliser, divergence = h.new_empty(N, 1), h.new_empty(N // 2, 1)
+    log_sums, nlls, divergence = (h.new_empty(number, 1) for number in (N, N, N // 2))
     grad_h = torch.empty_like(h) if want_gradient else h
-    grad_weight = torch.zeros_like(weight) if want_gradient else weight
+    sums = torch.promote_types(dtype, torch.float32)
+    grad_weight = torch.zeros_like(weight if want_gradient else weight[:0], dtype=sums)
     # In place where that has been measured: elsewhere a block is a small part of the memory.
     in_place = device == "cpu" and not r_drop
 
@@ -129,22 +132,25 @@ def _softmax_part(
         product = project(h_block)
         z = product if half == dtype else logits[: product.size(0)].copy_(product)
         maximum = z.amax(1, keepdim=True)
+        z_y = z.gather(1, target[block].unsqueeze(1))
         softmax = torch.softmax(z, dim=1, out=z if in_place else None)
         # The largest probability is exp(maximum) / Σ exp, and never below 1 / V.
-        normaliser[block] = maximum - softmax.amax(1, keepdim=True).log()
+        log_p_max = softmax.amax(1, keepdim=True).log()
+        log_sums[block] = maximum - log_p_max
+        nlls[block] = (maximum - z_y) - log_p_max
         if r_drop:
             pairs = slice(block.start // 2, block.stop // 2)
-            log_prob = z.sub_(normaliser[block])
+            log_prob = z.sub_(log_sums[block])
             divergence[pairs] = _diverge(softmax, log_prob, r_drop / 2)
         if not want_gradient:
             continue
-        if half == dtype:
+        if half == sums:
             grad_weight.addmm_(softmax.t(), h_block)
         else:
-            softmax = product.copy_(softmax)
+            softmax = softmax if half == dtype else product.copy_(softmax)
             grad_weight += softmax.t() @ h_block
         grad_h[block] = project_back(softmax)
-    return normaliser, divergence, grad_h, grad_weight
+    return log_sums, nlls, divergence, grad_h, grad_weight
 
 
 def _diverge(prob: Tensor, log_prob: Tensor, factor: float) -> Tensor:

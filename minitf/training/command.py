@@ -1,5 +1,6 @@
 """The command `python train.py`: Hydra composes, `train` runs, errors are one line."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from minitf.config.compose import GROUPS, config_dir, load_config, register, typ
 from minitf.config.messages import explain
 from minitf.training.sweep import Sweep
 
+_failures: list[str] = []
+"""Of a sweep's jobs: one that a user can put right does not keep the others back."""
+
 RANK_CONFIG = "MINITF_RANK_CONFIG"
 """Set for the further processes of a data-parallel run: the configuration that rank 0 wrote."""
 
@@ -29,6 +33,8 @@ def main() -> None:
         else:
             sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
             _hydra_main()
+        if _failures:
+            _fail(f"{len(_failures)} of the sweep's runs failed: {'; '.join(_failures)}")
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
@@ -47,15 +53,22 @@ def _hydra_main(config: DictConfig) -> float | None:
     multirun = job.mode == RunMode.MULTIRUN
     config = typed(config)
     config.run_dir = job.runtime.output_dir
-    if config.resume is not None:
-        config = resumed(config, overrides)
     sweep = None
     if multirun:
         name = " ".join(o for o in overrides if not o.startswith("run_dir="))
         sweep = Sweep(Path(job.sweep.dir).name, name)
     # Lightning would start further processes through Hydra, each making a run directory.
     HydraConfig.instance().cfg = None
-    return _run(config, sweep)
+    try:
+        if config.resume is not None:
+            config = resumed(config, overrides)
+        return _run(config, sweep)
+    except UserError as error:  # here, because Hydra prints lines of its own about a failed job
+        if sweep is None:
+            _fail(str(error))
+        print(f"error: {sweep.name}: {error}", file=sys.stderr)
+        _failures.append(sweep.name)
+        return math.nan  # a sweeper that compares results takes it for none
 
 
 def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
@@ -66,8 +79,6 @@ def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
         return train(config, sweep)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
-    except UserError as error:  # here, because Hydra prints lines of its own about a failed job
-        _fail(str(error))
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
@@ -77,6 +88,12 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 def _with_run_dir(arguments: list[str]) -> list[str]:
     """`resume=DIR` also says where the run lies, before Hydra makes a directory for it."""
+    for directory in (a.partition("=")[2] for a in arguments if a.startswith("run_dir=")):
+        try:  # Hydra would end in a traceback
+            if "$" not in directory and directory not in ("", "null"):
+                Path(directory.strip("'\"")).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _fail(f"run_dir={directory} cannot be made: {error.strerror}")
     resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
     if not resumes or resumes[-1] in ("", "null"):
         return arguments
@@ -107,9 +124,25 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")
         value: Any = OmegaConf.select(composed, key)
         OmegaConf.update(config, key, value, merge=key not in GROUPS, force_add=True)
+    _refuse_changes(config, load_config(run_dir / "config.yaml"), composed.resume)
     config.resume = composed.resume
     config.run_dir = str(run_dir)
     return config
+
+
+def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:
+    """Refuse what trained weights, Adam's moments or the position in the data cannot follow."""
+    changes = [
+        (f"{group}.{key}", value, config[group].get(key))
+        for group in ("model", "tokenizer", "batching")
+        for key, value in stored[group].items()
+        if not key.endswith("dropout") and key not in ("num_workers", "on_device")
+    ]
+    changes += [("optimizer.name", stored.optimizer.name, config.optimizer.name)]
+    changes += [("seed", stored.seed, config.seed)]
+    for key, before, now in changes:
+        if before != now:
+            raise UserError(f"{key} was {before} in {run} and cannot change on resume; got {now}")
 
 
 def _fail(message: str) -> NoReturn:

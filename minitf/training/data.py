@@ -108,6 +108,7 @@ class TranslationData(LightningDataModule):
             sampler,
             num_workers=self._config.num_workers if shuffle else 0,
             pin_memory=torch.cuda.is_available(),
+            from_start=not shuffle,
         )
 
     def state_dict(self) -> dict[str, Any]:

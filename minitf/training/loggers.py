@@ -74,7 +74,11 @@ def wandb_mode() -> tuple[str, str | None]:
 
 
 def build_loggers(
-    options: dict[str, Any], config: dict[str, Any], run_dir: Path, sweep: Sweep | None
+    options: dict[str, Any],
+    config: dict[str, Any],
+    run_dir: Path,
+    sweep: Sweep | None,
+    resumed_at: int | None = None,
 ) -> list[Logger]:
     """The loggers of a run.
 
@@ -83,13 +87,17 @@ def build_loggers(
         config: the run's whole configuration as plain containers, shown in wandb.
         run_dir: where every file of the loggers goes.
         sweep: the sweep that this run belongs to.
+        resumed_at: the update that a run goes on after; what was logged of later ones goes.
 
     Raises:
         UserError: an option that the logger does not take.
     """
-    loggers: list[Logger] = [RunCsvLogger(run_dir)]
     if unknown := set(options) - {"wandb"}:
         raise UserError(f"logger has no key {sorted(unknown)[0]!r}; there is: wandb")
+    csv_logger = RunCsvLogger(run_dir)
+    if resumed_at is not None:
+        csv_logger.experiment.drop_after(resumed_at)
+    loggers: list[Logger] = [csv_logger]
     if (chosen := options.get("wandb")) is not None:
         loggers.append(_wandb(dict(chosen), config, run_dir, sweep))
     return loggers

@@ -7,16 +7,16 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from minitf.batching import Batch
-from minitf.config import UserError
 from minitf.config.schema import DecodingConfig, TrainConfig
 from minitf.evaluation.metrics import bleu
 from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.tokenizer import TextTokenizer
-from minitf.training.optimizer import build_optimizer, build_schedule, gradients
+from minitf.training.optimizer import build_optimizer, build_schedule, gradients, set_options
 
 
 class TranslationModule(LightningModule):
@@ -54,8 +54,6 @@ class TranslationModule(LightningModule):
         self._grad_norm: Tensor | None = None
         self._val_sums: list[Tensor] = []
         self._val_tokens = 0
-        if config.objective.r_drop < 0:
-            raise UserError(f"objective.r_drop must be at least 0; got {config.objective.r_drop}")
 
     # One update -----------------------------------------------------------------------------
 
@@ -139,6 +137,12 @@ class TranslationModule(LightningModule):
         loss_sum, nll_sum, tokens = sums.tolist()
         return loss_sum, nll_sum, tokens, norm
 
+    def on_train_start(self) -> None:
+        """Let a resumed run follow its configuration where that was changed."""
+        optimizer, schedule = self.trainer.optimizers[0], self.lr_schedulers()
+        if isinstance(schedule, LambdaLR):
+            set_options(optimizer, schedule, self._config.optimizer)
+
     # Validation -----------------------------------------------------------------------------
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -193,5 +197,14 @@ class TranslationModule(LightningModule):
         return "FSDP" in type(self.trainer.strategy).__name__
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration, as plain containers."""
+        """Add the configuration, as plain containers, and what is not logged yet."""
         checkpoint["minitf"] = self.stored
+        if self._totals and self.trainer.world_size == 1:
+            checkpoint["not_logged"] = {
+                "totals": torch.stack(self._totals).sum(0), "tokens": self._total_tokens
+            }  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was not logged yet."""
+        if (found := checkpoint.get("not_logged")) is not None:
+            self._totals, self._total_tokens = [found["totals"]], found["tokens"]

@@ -10,11 +10,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from minitf.config import UserError
 from minitf.config.schema import OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind
+from minitf.model.embeddings import LearnedPositions
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight matrices decay; biases, normalisation weights and embeddings do not."""
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    tables = (nn.Embedding, LearnedPositions)
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, tables)}
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for parameter in model.parameters():
@@ -25,6 +27,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         {"params": free, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def check_optimizer(config: OptimizerConfig) -> None:
+    """Check the optimiser's numbers.
+
+    Raises:
+        UserError: a value outside its range, with the range.
+    """
+    if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
+        raise UserError(f"optimizer.betas must be two numbers in [0, 1); got {list(config.betas)}")
+    for name, value in (("lr", config.lr), ("eps", config.eps)):
+        if value <= 0:
+            raise UserError(f"optimizer.{name} must be above 0; got {value}")
+    if config.weight_decay < 0:
+        raise UserError(f"optimizer.weight_decay must be at least 0; got {config.weight_decay}")
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool) -> Optimizer:
@@ -38,20 +55,14 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool) -
     Raises:
         UserError: a value outside its range, with the range.
     """
-    if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-        raise UserError(f"optimizer.betas must be two numbers in [0, 1); got {list(config.betas)}")
-    for name, value in (("lr", config.lr), ("eps", config.eps)):
-        if value <= 0:
-            raise UserError(f"optimizer.{name} must be above 0; got {value}")
-    if config.weight_decay < 0:
-        raise UserError(f"optimizer.weight_decay must be at least 0; got {config.weight_decay}")
+    check_optimizer(config)
     kind = torch.optim.AdamW if config.name is OptimizerKind.adamw else torch.optim.Adam
     return kind(
         parameter_groups(model, config.weight_decay),
         lr=config.lr,
         betas=(config.betas[0], config.betas[1]),
         eps=config.eps,
-        fused=fused,
+        fused=fused or None,  # False would rule out torch's foreach too
     )
 
 
@@ -84,11 +95,11 @@ def learning_rate_ratio(update: int, config: ScheduleConfig, total_updates: floa
     return 1 - (1 - config.min_ratio) * progress
 
 
-def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: float) -> LambdaLR:
-    """The schedule, stepped once an update.
+def check_schedule(config: ScheduleConfig) -> None:
+    """Check the schedule's numbers.
 
     Raises:
-        UserError: a schedule that needs the run's end has none, or a value is out of range.
+        UserError: a value outside its range, with the range.
     """
     if config.warmup_steps < 0:
         raise UserError(f"schedule.warmup_steps must be at least 0; got {config.warmup_steps}")
@@ -96,6 +107,15 @@ def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: 
         raise UserError(f"schedule.min_ratio must be in [0, 1]; got {config.min_ratio}")
     if config.decay_steps is not None and config.decay_steps < 1:
         raise UserError(f"schedule.decay_steps must be at least 1; got {config.decay_steps}")
+
+
+def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: float) -> LambdaLR:
+    """The schedule, stepped once an update.
+
+    Raises:
+        UserError: a schedule that needs the run's end has none, or a value is out of range.
+    """
+    check_schedule(config)
     ends = config.name is ScheduleKind.warmup_stable_decay or (
         config.name is ScheduleKind.cosine and config.decay_steps is None
     )
@@ -105,6 +125,23 @@ def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: 
             "give trainer.max_steps or trainer.max_epochs"
         )
     return LambdaLR(optimizer, lambda update: learning_rate_ratio(update, config, total_updates))
+
+
+def set_options(optimizer: Optimizer, schedule: LambdaLR, config: OptimizerConfig) -> None:
+    """Put the configuration's numbers in the place of a checkpoint's.
+
+    Args:
+        optimizer: restored, as `build_optimizer` made it.
+        schedule: restored.
+        config: learning rate, betas, eps and weight decay from now on.
+    """
+    schedule.base_lrs = [config.lr] * len(optimizer.param_groups)
+    for group, ratio in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+        group["initial_lr"] = config.lr
+        group["lr"] = config.lr * ratio(schedule.last_epoch)
+        group["betas"], group["eps"] = (config.betas[0], config.betas[1]), config.eps
+        if group["weight_decay"]:
+            group["weight_decay"] = config.weight_decay
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:

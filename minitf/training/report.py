@@ -64,12 +64,14 @@ def report(
 
 
 def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path) -> dict[str, Path]:
-    """Training curves, and the attention maps of one test sentence where one fits, as PNG files."""
+    """Training curves, and attention maps of a test sentence where one fits, as PNG files."""
     from minitf.reports.attention_maps import attention_map_figure
 
     directory = run_dir / "figures"
     directory.mkdir(exist_ok=True)
-    figures = {"curves": training_curves(read_metrics(run_dir / "metrics.csv"))}
+    figures = {}
+    if (metrics := run_dir / "metrics.csv").is_file():  # no update, no metrics
+        figures["curves"] = training_curves(read_metrics(metrics))
     pair = _readable_pair(module.tokenizer, result)
     if pair is not None:
         ids = module.tokenizer.encode_batch(pair)

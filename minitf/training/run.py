@@ -1,5 +1,6 @@
 """One run: data, tokenizer, model, training, test scores, samples, figures."""
 
+import contextlib
 import os
 import sys
 from itertools import chain
@@ -8,7 +9,8 @@ from typing import Any, cast
 
 from datasets import Dataset, DatasetDict
 from lightning.pytorch import Trainer, seed_everything
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
 from rich.console import Console
 
 from minitf.attention.errors import AttentionError
@@ -21,6 +23,7 @@ from minitf.evaluation.build import build_model
 from minitf.evaluation.checkpoints import average_checkpoints, model_weights, read_checkpoint
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
+    Autosave,
     FinalValidation,
     Interrupted,
     Interruption,
@@ -29,7 +32,9 @@ from minitf.training.callbacks import (
     RandomState,
 )
 from minitf.training.checkpoint_io import AtomicCheckpointIO
+from minitf.training.checks import check_settings
 from minitf.training.data import TranslationData
+from minitf.training.directory import begin, held
 from minitf.training.environment import device_name
 from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
@@ -59,21 +64,20 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
         UserError: whatever a user can put right.
         Interrupted: a signal ended the training; the run can be resumed.
     """
-    config = typed(config)
-    require_complete(config)
-    settings = cast(TrainConfig, to_dataclass(config))
     rank_zero = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
-    console = Console(quiet=not rank_zero, soft_wrap=True)
-    quiet_lightning()
-    seed_everything(settings.seed, verbose=False)
-
-    run_dir = Path(settings.run_dir).resolve()
-    resume = settings.resume is not None
-    if rank_zero:
-        _prepare(run_dir, config, resume)
+    run_dir = Path(config.run_dir).resolve()
+    resume = config.resume is not None
     os.environ["MINITF_RANK_CONFIG"] = str(run_dir / "config.yaml")
     try:
-        return _train(settings, plain(config), run_dir, sweep, console, rank_zero)
+        with held(run_dir, resume=resume) if rank_zero else contextlib.nullcontext():
+            config = typed(config)
+            require_complete(config)
+            settings = cast(TrainConfig, to_dataclass(config))
+            check_settings(settings)
+            quiet_lightning()
+            seed_everything(settings.seed, verbose=False)
+            console = Console(quiet=not rank_zero, soft_wrap=True)
+            return _train(settings, plain(config), run_dir, sweep, console, rank_zero)
     finally:
         os.environ.pop("MINITF_RANK_CONFIG", None)
         if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
@@ -90,7 +94,11 @@ def _train(
 ) -> float | None:
     console.print(f"data       {_describe(settings.data)}", highlight=False)
     splits = load_data(settings.data, user_cache_dir())
-    tokenizer = run_tokenizer(settings, splits["train"], run_dir)
+    resume = settings.resume is not None
+    if resume or (not rank_zero and (run_dir / "tokenizer.json").is_file()):
+        tokenizer = TextTokenizer.load(run_dir / "tokenizer.json")
+    else:
+        tokenizer = new_tokenizer(settings, splits["train"])
     model = build_model(settings.model, settings.attention, tokenizer.vocab_size, tokenizer.pad_id)
     data = TranslationData(
         settings.batching,
@@ -112,7 +120,6 @@ def _train(
     monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
     best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation)
     last = run_dir / "checkpoints" / "last.ckpt"
-    loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep) if rank_zero else []
     trainer = build_trainer(
         options,
         run_dir,
@@ -120,15 +127,20 @@ def _train(
             *user_callbacks(settings.callbacks),
             RandomState(),
             monitor,
-            Progress(monitor, console),
+            *([Progress(monitor, console)] if options.get("enable_progress_bar", True) else []),
             FinalValidation(),
-            Interruption(lambda: trainer.save_checkpoint(last)),  # after what counts the update
+            Autosave(lambda: trainer.save_checkpoint(last)),  # after what counts the update
+            Interruption(lambda: trainer.save_checkpoint(last)),
             best,
             *others,
         ],
-        loggers,
     )
-    resumed_from = _resume_point(settings, last, tokenizer, loggers)
+    resumed_at = _resume_point(last, tokenizer) if resume else None
+    if rank_zero:
+        begin(run_dir, stored["config"], tokenizer, resume=resume)
+        trainer.loggers = build_loggers(
+            settings.logger, stored["config"], run_dir, sweep, resumed_at
+        )
     console.print(
         f"           {len(splits['train']):,} training pairs, {len(splits['val']):,} validation,"
         f" vocabulary {tokenizer.vocab_size:,}\n"
@@ -138,8 +150,14 @@ def _train(
         f"run        {_shown(run_dir)}",
         highlight=False,
     )
+    if resumed_at is not None and resumed_at >= trainer.max_steps > 0:
+        console.print(
+            f"           it has made {resumed_at:,} updates already and is tested again; "
+            "trainer.max_steps above that trains on",
+            highlight=False,
+        )
     try:
-        trainer.fit(module, data, ckpt_path=resumed_from, weights_only=True)
+        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "
@@ -155,45 +173,30 @@ def _train(
         raise
     if not trainer.is_global_zero:
         return None
-    results = _test(settings, module, splits, run_dir, trainer)
+    results = _test(settings, module, splits, run_dir, trainer, others[0], console)
     report(settings, results, module, trainer, monitor, run_dir, console, _shown(run_dir))
     return None if best.best_model_score is None else float(best.best_model_score)
 
 
-def _prepare(run_dir: Path, config: DictConfig, resume: bool) -> None:
-    """Make the run directory; refuse to write over another run."""
-    if not resume and (run_dir / "checkpoints").exists():
-        raise UserError(
-            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
-        )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(plain(config)), run_dir / "config.yaml")
-    latest = Path("outputs") / "latest"
-    latest.parent.mkdir(exist_ok=True)
-    if latest.is_symlink() or not latest.exists():
-        temporary = latest.with_name(f".latest-{os.getpid()}")
-        temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
-        temporary.replace(latest)
-
-
-def run_tokenizer(settings: TrainConfig, split: Dataset, run_dir: Path) -> TextTokenizer:
-    """The run's own tokenizer if it has one, else one trained on the training split."""
-    path = run_dir / "tokenizer.json"
-    if path.is_file():
-        return TextTokenizer.load(path)
+def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
+    """A tokenizer of the training split."""
     texts = chain.from_iterable(split[column] for column in ("src", "tgt"))
-    tokenizer = train_tokenizer(
+    return train_tokenizer(
         texts, settings.tokenizer, user_cache_dir(), text_digest=split._fingerprint
     )
-    tokenizer.save(path)
-    return tokenizer
 
 
-def _resume_point(
-    settings: TrainConfig, last: Path, tokenizer: TextTokenizer, loggers: list[Any]
-) -> Path | None:
-    if settings.resume is None:
-        return None
+def _resume_point(last: Path, tokenizer: TextTokenizer) -> int:
+    """The update that a run goes on after.
+
+    Raises:
+        UserError: there is no checkpoint, or it was trained with another tokenizer.
+    """
+    if not last.is_file():
+        raise UserError(
+            f"there is no {last}: the first validation writes it, or five minutes of training; "
+            "start the run again, without resume"
+        )
     checkpoint = read_checkpoint(last)
     trained = checkpoint.get("minitf", {}).get("tokenizer")
     if trained != tokenizer.fingerprint:
@@ -201,10 +204,7 @@ def _resume_point(
             f"{last} was trained with another tokenizer than the run's tokenizer.json "
             f"({trained} against {tokenizer.fingerprint})"
         )
-    for logger in loggers:
-        if hasattr(logger.experiment, "drop_after"):
-            logger.experiment.drop_after(checkpoint["global_step"])
-    return last
+    return int(checkpoint["global_step"])
 
 
 def _pairs(split: Dataset, limit: int | None) -> tuple[list[str], list[str]]:
@@ -218,12 +218,16 @@ def _test(
     splits: DatasetDict,
     run_dir: Path,
     trainer: Trainer,
+    kept: ModelCheckpoint,
+    console: Console,
 ) -> dict[str, SplitResult]:
     """Scores of the best weights, or of the average that is asked for, on every test split."""
     directory = run_dir / "checkpoints"
+    (directory / "average.ckpt").unlink(missing_ok=True)  # of an earlier part of the run
     if settings.evaluation.average_last or settings.evaluation.average_best:
-        kept = "epoch-*.ckpt" if settings.evaluation.average_last else "best-*.ckpt"
-        state = average_checkpoints(sorted(directory.glob(kept)))
+        averaged = sorted(Path(path) for path in kept.best_k_models)
+        state = average_checkpoints(averaged)
+        console.print(f"average    of {len(averaged)} checkpoints", highlight=False)
         content = {
             "state_dict": {f"model.{name}": weight for name, weight in state.items()},
             "minitf": module.stored,
@@ -236,16 +240,14 @@ def _test(
     module.to(device)
     limit = settings.evaluation.test_sentences
     names = [name for name in splits if name not in ("train", "val")] or ["val"]
-    return {
-        name: evaluate_split(
-            module.model,
-            module.tokenizer,
-            *_pairs(splits[name], limit),
-            settings.evaluation,
-            device,
+    results = {}
+    for name in names:
+        sources, references = _pairs(splits[name], limit)
+        console.print(f"test       {name}: {len(sources):,} sentences", highlight=False)
+        results[name] = evaluate_split(
+            module.model, module.tokenizer, sources, references, settings.evaluation, device
         )
-        for name in names
-    }
+    return results
 
 
 def _describe(data: Any) -> str:

@@ -6,13 +6,12 @@ import logging
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger
 
 from minitf.config import UserError
 from minitf.config.messages import neighbours
@@ -46,7 +45,7 @@ class BestSeveral(ModelCheckpoint):
 
 
 def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[ModelCheckpoint]:
-    """`best.ckpt` by validation loss and `last.ckpt`; then those to average at the end.
+    """`best.ckpt` by validation loss; those to average at the end; `last.ckpt` at each validation.
 
     Args:
         directory: where they go.
@@ -67,7 +66,6 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
             filename="best",
             monitor="val/loss",
             mode="min",
-            save_last=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
@@ -97,6 +95,16 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
                 enable_version_counter=False,
             )
         )
+    # After the others, whose state it holds. save_last of the one that keeps the best would write
+    # it only when there is a new best.
+    callbacks.append(
+        ModelCheckpoint(
+            directory,
+            filename="last",
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+    )
     return callbacks
 
 
@@ -127,16 +135,13 @@ def _instantiate(key: str, node: Any) -> Callback:
     return callback
 
 
-def build_trainer(
-    options: dict[str, Any], run_dir: Path, callbacks: list[Callback], loggers: list[Logger]
-) -> Trainer:
-    """The Trainer of a run.
+def build_trainer(options: dict[str, Any], run_dir: Path, callbacks: list[Callback]) -> Trainer:
+    """The Trainer of a run, without loggers yet.
 
     Args:
         options: the `trainer` group: Lightning's own options.
         run_dir: Lightning's root directory.
         callbacks: all of them.
-        loggers: all of them.
 
     Raises:
         UserError: an option that Lightning does not have, or a value that it refuses.
@@ -147,12 +152,13 @@ def build_trainer(
             raise UserError(f"trainer.{key} is set by minitf; leave it out")
         if key not in known:
             raise UserError(f"trainer has no key {key!r}; {neighbours(key, known - _OURS, 60)}")
+        _check_type(key, options[key])
     try:
         return Trainer(
             **options,
             default_root_dir=str(run_dir),
             callbacks=callbacks,
-            logger=loggers,
+            logger=False,
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
             enable_model_summary=False,
@@ -163,6 +169,21 @@ def build_trainer(
         if type(error).__name__ == "MisconfigurationException":
             raise UserError(f"trainer: {_one_line(error, options)}") from error
         raise
+
+
+def _check_type(key: str, value: Any) -> None:
+    """Refuse a text where Lightning wants a number or a switch, and null where it wants a value.
+
+    Raises:
+        UserError: with the types that the option takes.
+    """
+    hint = get_type_hints(Trainer.__init__)[key]
+    types = get_args(hint) or (hint,)
+    unset = isinstance(value, str) or value is None
+    if unset and set(types) <= {int, float, bool, type(None)} and not isinstance(value, types):
+        names = " or ".join(t.__name__ for t in types if t is not type(None))
+        shown = "null" if value is None else repr(value)
+        raise UserError(f"trainer.{key} must be {names}; got {shown}")
 
 
 def lightning_refusal(error: Exception) -> str | None:

@@ -178,6 +178,66 @@ def test_a_finished_run_can_be_made_longer(train: Train, tmp_path: Path) -> None
     _assert_same_run(tmp_path / "whole", tmp_path / "parts", only="train/")
 
 
+def test_the_last_checkpoint_is_the_last_state_whatever_the_loss(
+    train: Train, tmp_path: Path
+) -> None:
+    """The learning rate is far too high: the best validation is not the last."""
+    done = train("run_dir=run", "trainer.val_check_interval=8", "schedule=constant",
+                 "optimizer.lr=3")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    steps = {
+        name: torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)[
+            "global_step"
+        ]
+        for name in ("best", "last")
+    }
+    assert steps["best"] < steps["last"] == 40
+
+
+def test_on_resume_what_can_change_does_and_the_rest_is_refused(
+    train: Train, tmp_path: Path
+) -> None:
+    assert train("run_dir=run", "schedule=constant").returncode == 0
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    for override, was in (
+        ("model.embed_dim=32", "model.embed_dim was 16"),
+        ("batching.tokens=128", "batching.tokens was 256"),
+        ("optimizer=adam", "optimizer.name was adamw"),
+        ("seed=2", "seed was 1"),
+    ):
+        refused = train("resume=run", override, toy=False)
+        assert refused.returncode == 2
+        assert re.fullmatch(f"error: {was} in run and cannot change on .*\n", refused.stderr)
+    assert (tmp_path / "run" / "config.yaml").read_text() == config
+
+    longer = train("resume=run", "trainer.max_steps=50", "optimizer.lr=2e-4",
+                   "optimizer.weight_decay=0.5", toy=False)  # fmt: skip
+    assert longer.returncode == 0, longer.stderr
+    rates = {int(r["step"]): r["train/lr"] for r in _metrics(tmp_path / "run") if r["train/lr"]}
+    assert [float(rates[step]) for step in (40, 41, 50)] == [1e-3, 2e-4, 2e-4]
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    groups = last["optimizer_states"][0]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_a_start_that_is_refused_leaves_nothing(train: Train, tmp_path: Path) -> None:
+    assert train("run_dir=good", "trainer.max_steps=2").returncode == 0
+    for override in ("optimizer.lr=-1", "trainer.precision=float12", "data.train_size=0"):
+        assert train(override).returncode == 2
+    assert (tmp_path / "outputs" / "latest").resolve() == tmp_path / "good"
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["latest"]
+
+
+def test_a_sweeps_bad_value_does_not_keep_the_others_back(train: Train, tmp_path: Path) -> None:
+    done = train("-m", "seed=1,-1,2", "run_dir=sweep", "trainer.max_steps=2")
+    assert done.returncode == 2
+    assert "error: 1 of the sweep's runs failed: " in done.stderr
+    assert done.stderr.endswith("seed=-1\n")
+    assert "Traceback" not in done.stderr
+    found = [(tmp_path / "sweep" / job / "results.json").is_file() for job in "012"]
+    assert found == [True, False, True]
+
+
 def test_a_sweep_is_two_runs_of_one_group(train: Train, tmp_path: Path) -> None:
     done = train("-m", "attention=custom,torch", "run_dir=sweep", "logger=wandb")
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,18 @@
 """One concern to a callback."""
 
+from minitf.training.callbacks.autosave import Autosave
 from minitf.training.callbacks.final_validation import FinalValidation
 from minitf.training.callbacks.interruption import Interrupted, Interruption
 from minitf.training.callbacks.monitor import Monitor
 from minitf.training.callbacks.progress import Progress
 from minitf.training.callbacks.random_state import RandomState
 
-__all__ = ["FinalValidation", "Interrupted", "Interruption", "Monitor", "Progress", "RandomState"]
+__all__ = [
+    "Autosave",
+    "FinalValidation",
+    "Interrupted",
+    "Interruption",
+    "Monitor",
+    "Progress",
+    "RandomState",
+]

@@ -37,20 +37,28 @@ class Monitor(Callback):
         self.latest: dict[str, float] = {}
         self._since: float | None = None
         self._window_seconds = 0.0
-        self._logged_step = 0
+        self._logged_step: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The totals of the run so far."""
-        return {"train_seconds": self.train_seconds, "train_tokens": self.train_tokens}
+        return {
+            "train_seconds": self.train_seconds,
+            "train_tokens": self.train_tokens,
+            "window_seconds": self._window_seconds,
+            "logged_step": self._logged_step,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.train_seconds = state_dict["train_seconds"]
         self.train_tokens = state_dict["train_tokens"]
+        self._window_seconds = state_dict["window_seconds"]
+        self._logged_step = state_dict["logged_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._logged_step = trainer.global_step
+        if self._logged_step is None:
+            self._logged_step = trainer.global_step
         self._resume_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -71,7 +79,7 @@ class Monitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log if it is time to."""
-        if trainer.global_step - self._logged_step >= self._every:
+        if trainer.global_step - (self._logged_step or 0) >= self._every:
             self._log(trainer)
             # Where early stopping and checkpoints look for a metric to watch.
             pl_module.log_dict(

@@ -84,6 +84,18 @@ def test_an_iteration_left_early_is_continued(make_pairs: Make) -> None:
     assert len(rest) == len(one) - drawn
 
 
+def test_validation_begins_anew_wherever_it_left_off(make_pairs: Make) -> None:
+    pairs = make_pairs(101)
+    sampler = BatchSampler(pairs.src_lengths, pairs.tgt_lengths, tokens=300, seed=3, shuffle=False)
+    validation = ResumableLoader(pairs, sampler, from_start=True)
+    whole = content([*validation])
+    assert len(whole) > 3
+    for taken in (1, 3):
+        iterator = iter(validation)
+        assert content([next(iterator) for _ in range(taken)]) == whole[:taken]
+    assert content([*validation]) == whole
+
+
 def test_its_length_is_the_whole_epochs(make_pairs: Make) -> None:
     one = loader(make_pairs(101))
     length = len(one)

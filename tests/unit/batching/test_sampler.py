@@ -159,6 +159,7 @@ def test_cuts_by_hand() -> None:
 def test_splitting_halves_the_largest() -> None:
     assert split_to_multiple([0, 2, 9, 10], 4) == [0, 2, 5, 9, 10]
     assert split_to_multiple([0, 2, 9, 10], 3) == [0, 2, 9, 10]
+    assert split_to_multiple([0, 1, 2, 3, 4, 5], 3) == [0, 1, 2, 5]  # none is left empty
 
 
 REFUSED = {

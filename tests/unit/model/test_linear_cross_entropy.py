@@ -115,6 +115,31 @@ def test_of_a_half_precision_model_the_sums_are_not_rounded_to_it():
         assert float(getattr(found, name)) == pytest.approx(float(expected), rel=5e-4)
 
 
+def test_of_a_half_precision_model_the_gradients_are_summed_in_float32():
+    """Half of the targets are one token, whose row of the gradient has thousands of terms."""
+    generator = torch.Generator().manual_seed(2)
+    hidden = torch.randn(4001, 13, generator=generator).bfloat16().requires_grad_()
+    weight = torch.randn(101, 13, generator=generator).bfloat16().requires_grad_()
+    target = torch.randint(1, 101, (4001,), generator=generator)
+    target[::2] = 7
+    loss = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1).loss
+    exact = [x.detach().double().requires_grad_() for x in (hidden, weight)]
+    expected = F.cross_entropy(exact[0] @ exact[1].T, target, label_smoothing=0.1, reduction="sum")
+    wanted = torch.autograd.grad(expected, exact)
+    for grad, by_torch in zip(torch.autograd.grad(loss, [hidden, weight]), wanted, strict=True):
+        assert (grad.double() - by_torch).norm() < 0.006 * by_torch.norm()
+
+
+def test_under_autocast_a_sure_model_has_no_negative_loss():
+    """The likelihood is that of the rounded logits: of two roundings one could exceed the other."""
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(101, 13, generator=generator)
+    target = torch.randint(1, 101, (501,), generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = linear_cross_entropy(9 * weight[target], weight, target)
+    assert 0 <= found.nll.item() < 501
+
+
 def test_large_logits_do_not_overflow():
     hidden, weight, target = _problem()
     found = linear_cross_entropy(1e3 * hidden, weight, target).loss
@@ -127,7 +152,7 @@ def test_without_gradients_none_are_computed(monkeypatch):
     wanted = []
     softmax_part = module._softmax_part
     monkeypatch.setattr(
-        module, "_softmax_part", lambda *args: wanted.append(args[2]) or softmax_part(*args)
+        module, "_softmax_part", lambda *args: wanted.append(args[3]) or softmax_part(*args)
     )
     with torch.no_grad():
         without = linear_cross_entropy(hidden, weight, target, label_smoothing=0.1)

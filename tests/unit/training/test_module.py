@@ -9,7 +9,6 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.nn import functional as F
 
 from minitf.batching import Batch
-from minitf.config import UserError
 from minitf.config.compose import compose_config, to_dataclass
 from minitf.config.schema import TokenizerConfig, TokenizerKind, TrainConfig
 from minitf.evaluation.build import build_model
@@ -124,8 +123,3 @@ def test_r_drop_adds_the_symmetric_divergence_of_two_dropout_masks() -> None:
     )[..., 0][real].sum()
     assert loss.item() == pytest.approx((likelihood / 2 + 0.7 * both / 4).item(), rel=1e-9)
     assert nll.item() == pytest.approx((likelihood / 2).item(), rel=1e-9)
-
-
-def test_a_negative_weight_is_refused() -> None:
-    with pytest.raises(UserError, match=r"objective\.r_drop must be at least 0; got -1"):
-        _fit(_settings("objective.r_drop=-1"), 1)

@@ -1,0 +1,51 @@
+"""What can be refused before the data are read, rather than after the training."""
+
+from minitf.config import UserError
+from minitf.config.schema import EvaluationConfig, TrainConfig
+from minitf.decoding import check_options
+from minitf.training.optimizer import check_optimizer, check_schedule
+
+LARGEST_SEED = 2**32 - 1
+
+
+def check_settings(settings: TrainConfig) -> None:
+    """Check the numbers that only later parts of a run would look at.
+
+    Raises:
+        UserError: one is out of range, with the range.
+    """
+    if not 0 <= settings.seed <= LARGEST_SEED:
+        raise UserError(f"seed must be from 0 to {LARGEST_SEED}; got {settings.seed}")
+    check_optimizer(settings.optimizer)
+    check_schedule(settings.schedule)
+    smoothing = settings.objective.label_smoothing
+    if not 0 <= smoothing < 1:
+        raise UserError(
+            f"objective.label_smoothing must be at least 0 and below 1; got {smoothing}"
+        )
+    if settings.objective.r_drop < 0:
+        raise UserError(f"objective.r_drop must be at least 0; got {settings.objective.r_drop}")
+    interval = settings.trainer.get("val_check_interval")
+    window = settings.trainer.get("accumulate_grad_batches") or 1
+    if isinstance(interval, int) and isinstance(window, int) and interval % window:
+        raise UserError(
+            f"trainer.val_check_interval={interval} is no multiple of "
+            f"trainer.accumulate_grad_batches={window}: a checkpoint in the middle of an update "
+            "cannot be resumed"
+        )
+    _check_evaluation(settings.evaluation)
+
+
+def _check_evaluation(evaluation: EvaluationConfig) -> None:
+    least = {
+        "val_bleu_sentences": 0, "test_sentences": 1, "average_last": 0, "average_best": 0,
+        "samples": 0,
+    }  # fmt: skip
+    for name, lowest in least.items():
+        value = getattr(evaluation, name)
+        if value is not None and value < lowest:
+            raise UserError(f"evaluation.{name} must be at least {lowest}; got {value}")
+    try:
+        check_options(evaluation.decoding)
+    except UserError as error:
+        raise UserError(str(error).replace("decoding.", "evaluation.decoding.")) from error

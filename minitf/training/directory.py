@@ -1,0 +1,78 @@
+"""A run's directory: one run in it, one process at a time, nothing left by a start that failed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from minitf.config import UserError
+from minitf.tokenizer import TextTokenizer
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; there two processes can meet
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def held(run_dir: Path, *, resume: bool) -> Iterator[None]:
+    """Keep the directory for this process while the block runs; one left empty is removed.
+
+    Raises:
+        UserError: it holds another run, another process trains in it, or it cannot be made.
+    """
+    if not resume and any((run_dir / "checkpoints").glob("*.ckpt")):
+        raise UserError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run_dir={run_dir} cannot be made: {error.strerror}") from error
+    handle = _lock(run_dir)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            run_dir.rmdir()
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(run_dir: Path) -> int | None:
+    """Lock the directory; the kernel lets go of it, whatever ends this process."""
+    if fcntl is None:
+        return None
+    handle = os.open(run_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UserError(
+            f"another process is training in {run_dir}; wait for it, or choose another run_dir"
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    return handle
+
+
+def begin(run_dir: Path, config: dict[str, Any], tokenizer: TextTokenizer, *, resume: bool) -> None:
+    """Write what a run starts from, once nothing is left that could refuse it.
+
+    `outputs/latest` points to it from now on.
+    """
+    if not resume:
+        (run_dir / "metrics.csv").unlink(missing_ok=True)  # of a start that saved no checkpoint
+        tokenizer.save(run_dir / "tokenizer.json")
+    partial = run_dir / "config.partial"
+    OmegaConf.save(OmegaConf.create(config), partial)
+    partial.replace(run_dir / "config.yaml")
+    latest = Path("outputs") / "latest"
+    latest.parent.mkdir(exist_ok=True)
+    if latest.is_symlink() or not latest.exists():
+        temporary = latest.with_name(f".latest-{os.getpid()}")
+        temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
+        temporary.replace(latest)

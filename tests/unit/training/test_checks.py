@@ -1,0 +1,36 @@
+"""What is refused before the data are read."""
+
+import pytest
+
+from minitf.config import UserError
+from minitf.config.compose import compose_config, to_dataclass
+from minitf.training.checks import check_settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seed=-1"], "seed must be from 0 to 4294967295; got -1"),
+        (["optimizer.lr=-1"], "optimizer.lr must be above 0; got -1"),
+        (["schedule.min_ratio=2"], r"schedule.min_ratio must be in \[0, 1\]; got 2"),
+        (["objective.label_smoothing=1.5"], "label_smoothing must be at least 0 and below 1"),
+        (["objective.r_drop=-1"], "objective.r_drop must be at least 0; got -1"),
+        (["evaluation.test_sentences=0"], "evaluation.test_sentences must be at least 1; got 0"),
+        (["evaluation.average_last=-1"], "evaluation.average_last must be at least 0; got -1"),
+        (["evaluation.samples=-1"], "evaluation.samples must be at least 0; got -1"),
+        (["evaluation.decoding.beam_size=0"], "^evaluation.decoding.beam_size must be at least 1"),
+        (["evaluation.decoding.batch_tokens=0"], "evaluation.decoding.batch_tokens must be at"),
+        (
+            ["trainer.val_check_interval=8", "trainer.accumulate_grad_batches=3"],
+            "val_check_interval=8 is no multiple of trainer.accumulate_grad_batches=3",
+        ),
+    ],
+)
+def test_a_number_out_of_range_is_named(overrides: list[str], message: str) -> None:
+    settings = to_dataclass(compose_config([*overrides, "run_dir=run"]))
+    with pytest.raises(UserError, match=message):
+        check_settings(settings)
+
+
+def test_the_defaults_pass() -> None:
+    check_settings(to_dataclass(compose_config(["run_dir=run"])))
