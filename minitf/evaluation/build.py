@@ -136,11 +136,10 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
             f"the run was trained with attention {target}, and a class that a file names is not "
             f"imported: name it yourself with attention={target}"
         )
-    factory = attention_factory(attention)
-    build = getattr(factory, "func", factory)
+    build = import_class(ATTENTIONS.get(target, target))
     if not (inspect.isclass(build) and issubclass(build, nn.Module)):
         raise UserError(f"the run's attention {target!r} is no attention class: edit config.yaml")
-    return factory
+    return attention_factory(attention)
 
 
 def import_class(path: str) -> Callable[..., nn.Module]:

@@ -170,6 +170,19 @@ def test_the_best_validations_are_averaged_at_the_end(train: Train, tmp_path: Pa
     assert all(torch.equal(average[f"model.{name}"], weight) for name, weight in asked.items())
 
 
+def test_an_average_that_is_no_longer_asked_for_goes(train: Train, tmp_path: Path) -> None:
+    """Else translate and evaluate would take it for what the run tested with."""
+    done = train("run_dir=run", "evaluation.average_last=2")
+    assert done.returncode == 0, done.stderr
+    average = tmp_path / "run" / "checkpoints" / "average.ckpt"
+    assert average.is_file()
+    assert "average    of 2 checkpoints" in done.stdout
+    longer = train("resume=run", "evaluation.average_last=0", "trainer.max_steps=50", toy=False)
+    assert longer.returncode == 0, longer.stderr
+    assert not average.exists()
+    assert find_weights(tmp_path / "run").origin.endswith("best.ckpt")
+
+
 def test_a_finished_run_can_be_made_longer(train: Train, tmp_path: Path) -> None:
     assert train("run_dir=whole", "trainer.max_steps=60").returncode == 0
     assert train("run_dir=parts").returncode == 0

@@ -128,3 +128,8 @@ def test_a_stored_config_calls_no_function(target):
 def test_a_stored_config_of_our_own_is_built():
     assert stored_attention({}) is MultiHeadAttention
     assert stored_attention({"_target_": "torch.nn.MultiheadAttention"}) is nn.MultiheadAttention
+
+
+def test_a_class_that_is_constructed_otherwise_is_named():
+    with pytest.raises(UserError, match=r"torch\.nn\.Linear is not constructed as torch\.nn\.Mul"):
+        attention_factory("torch.nn.Linear")
