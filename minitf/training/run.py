@@ -243,7 +243,7 @@ def _test(
     results = {}
     for name in names:
         sources, references = _pairs(splits[name], limit)
-        console.print(f"test       {name}: {len(sources):,} sentences", highlight=False)
+        console.print(f"testing    {name}: {len(sources):,} sentences", highlight=False)
         results[name] = evaluate_split(
             module.model, module.tokenizer, sources, references, settings.evaluation, device
         )
