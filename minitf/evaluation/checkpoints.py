@@ -143,17 +143,29 @@ def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:
     if match is None:
         raise UserError(f"--checkpoint takes {CHECKPOINT_HELP}; received {checkpoint!r}")
     which, number = match[1], int(match[2])
-    directory = run_dir / "checkpoints"
-    kept, kind = sorted(directory.glob("epoch-*.ckpt")), "epoch"
-    if which == "best" and (validated := sorted(directory.glob("best-*.ckpt"))):
-        kept, kind = validated, "best"
-    if len(kept) < number:
+    paths = kept_checkpoints(run_dir, which, number)
+    if len(paths) < number:
+        kind = paths[0].name.partition("-")[0] if paths else "epoch"
         raise UserError(
-            f"--checkpoint {checkpoint}: {run_dir} has {len(kept)} {kind} checkpoints; "
+            f"--checkpoint {checkpoint}: {run_dir} has {len(paths)} {kind} checkpoints; "
             f"train with evaluation.average_{which}={number} to keep as many"
         )
+    return paths
+
+
+def kept_checkpoints(run_dir: Path, which: str, number: int) -> list[Path]:
+    """At most so many of the checkpoints that a run keeps for averaging, in order.
+
+    Args:
+        run_dir: A run's directory.
+        which: `last` (epochs), or `best` (validations where the run kept those, else epochs).
+        number: How many.
+    """
+    directory = run_dir / "checkpoints"
+    kept = sorted(directory.glob("epoch-*.ckpt"))
     if which == "last":
         return kept[-number:]
+    kept = sorted(directory.glob("best-*.ckpt")) or kept
     losses = {path: _validation_loss(run_dir, path) for path in kept}
     return sorted(sorted(kept, key=lambda path: losses[path])[:number])
 

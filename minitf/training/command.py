@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ RANK_CONFIG = "MINITF_RANK_CONFIG"
 def main() -> None:
     """Entry point of train.py; ends the process with 0, 2 for a user's error, 128 + signal."""
     register()
+    _failures.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     try:
         if path := os.environ.get(RANK_CONFIG):
@@ -43,6 +45,9 @@ def main() -> None:
     except Exception as error:
         if message := explain(error):
             _fail(message)
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OSError) and _hydra_main.__name__ not in {f.name for f in frames}:
+            _fail(f"the run directory cannot be made: {error.filename}: {error.strerror}")
         raise
 
 
@@ -88,12 +93,6 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 def _with_run_dir(arguments: list[str]) -> list[str]:
     """`resume=DIR` also says where the run lies, before Hydra makes a directory for it."""
-    for directory in (a.partition("=")[2] for a in arguments if a.startswith("run_dir=")):
-        try:  # Hydra would end in a traceback
-            if "$" not in directory and directory not in ("", "null"):
-                Path(directory.strip("'\"")).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            _fail(f"run_dir={directory} cannot be made: {error.strerror}")
     resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
     if not resumes or resumes[-1] in ("", "null"):
         return arguments

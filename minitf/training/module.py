@@ -141,7 +141,7 @@ class TranslationModule(LightningModule):
         """Let a resumed run follow its configuration where that was changed."""
         optimizer, schedule = self.trainer.optimizers[0], self.lr_schedulers()
         if isinstance(schedule, LambdaLR):
-            set_options(optimizer, schedule, self._config.optimizer)
+            set_options(self.model, optimizer, schedule, self._config.optimizer)
 
     # Validation -----------------------------------------------------------------------------
 
@@ -201,10 +201,10 @@ class TranslationModule(LightningModule):
         checkpoint["minitf"] = self.stored
         if self._totals and self.trainer.world_size == 1:
             checkpoint["not_logged"] = {
-                "totals": torch.stack(self._totals).sum(0), "tokens": self._total_tokens
+                "totals": torch.stack(self._totals), "tokens": self._total_tokens
             }  # fmt: skip
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what was not logged yet."""
         if (found := checkpoint.get("not_logged")) is not None:
-            self._totals, self._total_tokens = [found["totals"]], found["tokens"]
+            self._totals, self._total_tokens = [*found["totals"]], found["tokens"]

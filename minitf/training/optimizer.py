@@ -127,21 +127,25 @@ def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: 
     return LambdaLR(optimizer, lambda update: learning_rate_ratio(update, config, total_updates))
 
 
-def set_options(optimizer: Optimizer, schedule: LambdaLR, config: OptimizerConfig) -> None:
+def set_options(
+    model: nn.Module, optimizer: Optimizer, schedule: LambdaLR, config: OptimizerConfig
+) -> None:
     """Put the configuration's numbers in the place of a checkpoint's.
 
     Args:
+        model: whose parameters are trained.
         optimizer: restored, as `build_optimizer` made it.
         schedule: restored.
         config: learning rate, betas, eps and weight decay from now on.
     """
     schedule.base_lrs = [config.lr] * len(optimizer.param_groups)
-    for group, ratio in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+    configured = parameter_groups(model, config.weight_decay)
+    groups = zip(optimizer.param_groups, configured, schedule.lr_lambdas, strict=True)
+    for group, given, ratio in groups:
         group["initial_lr"] = config.lr
         group["lr"] = config.lr * ratio(schedule.last_epoch)
         group["betas"], group["eps"] = (config.betas[0], config.betas[1]), config.eps
-        if group["weight_decay"]:
-            group["weight_decay"] = config.weight_decay
+        group["weight_decay"] = given["weight_decay"]
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:

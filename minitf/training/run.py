@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from datasets import Dataset, DatasetDict
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -20,7 +19,12 @@ from minitf.config.schema import TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
 from minitf.evaluation.build import build_model
-from minitf.evaluation.checkpoints import average_checkpoints, model_weights, read_checkpoint
+from minitf.evaluation.checkpoints import (
+    average_checkpoints,
+    kept_checkpoints,
+    model_weights,
+    read_checkpoint,
+)
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
     Autosave,
@@ -173,7 +177,7 @@ def _train(
         raise
     if not trainer.is_global_zero:
         return None
-    results = _test(settings, module, splits, run_dir, trainer, others[0], console)
+    results = _test(settings, module, splits, run_dir, trainer, console)
     report(settings, results, module, trainer, monitor, run_dir, console, _shown(run_dir))
     return None if best.best_model_score is None else float(best.best_model_score)
 
@@ -218,14 +222,14 @@ def _test(
     splits: DatasetDict,
     run_dir: Path,
     trainer: Trainer,
-    kept: ModelCheckpoint,
     console: Console,
 ) -> dict[str, SplitResult]:
     """Scores of the best weights, or of the average that is asked for, on every test split."""
     directory = run_dir / "checkpoints"
     (directory / "average.ckpt").unlink(missing_ok=True)  # of an earlier part of the run
-    if settings.evaluation.average_last or settings.evaluation.average_best:
-        averaged = sorted(Path(path) for path in kept.best_k_models)
+    evaluation = settings.evaluation
+    if number := evaluation.average_last or evaluation.average_best:
+        averaged = kept_checkpoints(run_dir, "last" if evaluation.average_last else "best", number)
         state = average_checkpoints(averaged)
         console.print(f"average    of {len(averaged)} checkpoints", highlight=False)
         content = {

@@ -179,8 +179,8 @@ def _check_type(key: str, value: Any) -> None:
     """
     hint = get_type_hints(Trainer.__init__)[key]
     types = get_args(hint) or (hint,)
-    unset = isinstance(value, str) or value is None
-    if unset and set(types) <= {int, float, bool, type(None)} and not isinstance(value, types):
+    wordy = isinstance(value, str) or value is None
+    if wordy and set(types) <= {int, float, bool, type(None)} and not isinstance(value, types):
         names = " or ".join(t.__name__ for t in types if t is not type(None))
         shown = "null" if value is None else repr(value)
         raise UserError(f"trainer.{key} must be {names}; got {shown}")

@@ -102,13 +102,18 @@ def test_the_swap_of_attention_changes_no_bit(train: Train, tmp_path: Path) -> N
     assert samples[0] == samples[1]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("signum", "log_every"), [(signal.SIGINT, 1), (signal.SIGTERM, 7)])
 def test_an_interrupted_run_goes_on_as_if_never_stopped(
-    train: Train, tmp_path: Path, signum: signal.Signals
+    train: Train, tmp_path: Path, signum: signal.Signals, log_every: int
 ) -> None:
-    whole = train("run_dir=whole", "trainer.max_steps=200", "model.dropout=0.2")
+    common = [
+        "trainer.max_steps=200",
+        "model.dropout=0.2",
+        f"trainer.log_every_n_steps={log_every}",
+    ]
+    whole = train("run_dir=whole", *common)
     assert whole.returncode == 0, whole.stderr
-    overrides = ["run_dir=parts", "trainer.max_steps=200", "model.dropout=0.2"]
+    overrides = ["run_dir=parts", *common]
     process = subprocess.Popen(
         [sys.executable, str(TRAIN), *TOY, *overrides],
         cwd=tmp_path,
@@ -119,7 +124,7 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
     )
     metrics = tmp_path / "parts" / "metrics.csv"
     deadline = time.monotonic() + 120
-    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 30):
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 30 // log_every):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)

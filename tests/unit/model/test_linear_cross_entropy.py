@@ -134,10 +134,10 @@ def test_under_autocast_a_sure_model_has_no_negative_loss():
     """The likelihood is that of the rounded logits: of two roundings one could exceed the other."""
     generator = torch.Generator().manual_seed(2)
     weight = torch.randn(101, 13, generator=generator)
-    target = torch.randint(1, 101, (501,), generator=generator)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = linear_cross_entropy(9 * weight[target], weight, target)
-    assert 0 <= found.nll.item() < 501
+    for token in torch.arange(1, 24):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = linear_cross_entropy(9 * weight[token], weight, token)
+        assert found.nll.item() >= 0
 
 
 def test_large_logits_do_not_overflow():

@@ -13,6 +13,7 @@ from minitf.training.optimizer import (
     build_schedule,
     learning_rate_ratio,
     parameter_groups,
+    set_options,
 )
 
 
@@ -119,3 +120,20 @@ def test_schedule_values_out_of_range_are_refused(options: dict[str, int], messa
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
     with pytest.raises(UserError, match=message):
         build_schedule(optimizer, ScheduleConfig(**options), 100)
+
+
+def test_a_resumed_optimizer_takes_the_configurations_numbers() -> None:
+    """Weight decay too where there was none before."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5))
+    old = OptimizerConfig(lr=1e-3, weight_decay=0.0)
+    optimizer = build_optimizer(model, old, fused=False)
+    schedule = build_schedule(optimizer, ScheduleConfig(name=ScheduleKind.constant), math.inf)
+    new = OptimizerConfig(lr=2e-4, weight_decay=0.5, betas=(0.8, 0.9), eps=1e-5)
+    set_options(model, optimizer, schedule, new)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-5}
+    optimizer.step()
+    schedule.step()
+    ratio = schedule.lr_lambdas[0](1)
+    assert {group["lr"] for group in optimizer.param_groups} == {2e-4 * ratio}
