@@ -224,18 +224,21 @@ class MultiHeadAttention(nn.Module):
             q, k, v = project_and_scale(self, query)
         else:
             q, k, v = self._project(query, key, value, cache, heads)
+        num_extra_keys = (self.bias_k is not None) + self.add_zero_attn
 
         # 5. Mask: what no head may look at.
         mask = build_mask(
             attn_mask,
             key_padding_mask,
-            shape=(*q.shape[:3], k.shape[2]),
+            shape=(*q.shape[:3], offset + k.shape[2]),
             query=q,
             is_causal=is_causal,
-            num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
+            num_extra_keys=num_extra_keys,
             offset=offset,
             keep_bool=kernel == "inference",
         )
+        if cache is not None and not held:  # a mask that was refused has left it as it was
+            k, v = cache.update(k, v)
         if self.bias_k is not None and self.bias_v is not None:
             k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
         if self.add_zero_attn:
@@ -289,8 +292,6 @@ class MultiHeadAttention(nn.Module):
         if self.rotary_base is not None:
             start = 0 if cache is None else cache.length
             q, k = rotate(q, self.rotary_base, start), rotate(k, self.rotary_base, start)
-        if cache is not None:
-            k, v = cache.update(k, v)
         return q, k, v
 
     def merge_masks(

@@ -142,3 +142,17 @@ def test_refusals():
     attention(x, x, x, cache=static)
     with pytest.raises(AttentionError, match="holds a batch of 3, got 1"):
         attention(x[:1], None, None, cache=static)
+
+
+def test_a_refused_call_leaves_the_cache_as_it_was():
+    attention, x = make(), tokens(T)
+    first, rest = x[:, :2], x[:, 2:]
+    cache = KeyValueCache()
+    attention(first, first, first, is_causal=True, cache=cache)
+    wrong = torch.zeros(T - 2, T + 1, dtype=torch.bool)
+    with pytest.raises(AttentionError, match="attn_mask is"):
+        attention(rest, rest, rest, attn_mask=wrong, cache=cache)
+    assert cache.length == 2
+    actual = attention(rest, rest, rest, is_causal=True, cache=cache)[0]
+    expected = attention(x, x, x, is_causal=True)[0][:, 2:]
+    torch.testing.assert_close(actual, expected)
