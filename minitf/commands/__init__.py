@@ -46,16 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file or to /dev/null")
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0 if arguments else 2
-    if arguments[0] == "--version":
-        from minitf import __version__
-
-        print(f"minitf {__version__}")
-        return 0
     try:
-        return _run(arguments[0], arguments[1:])
+        return _run(arguments)
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
@@ -71,7 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help(), flush=True)
+        return 0 if arguments else 2
+    name, *arguments = arguments
+    if name == "--version":
+        from minitf import __version__
+
+        print(f"minitf {__version__}", flush=True)
+        return 0
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""

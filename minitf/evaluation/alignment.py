@@ -29,6 +29,9 @@ def alignments(
 
     Returns:
         For each pair one source index per target token; EOS of the source is never one.
+
+    Raises:
+        ValueError: The attention gives no weights.
     """
     device = next(model.parameters()).device
     found: list[list[int]] = [[] for _ in sources]

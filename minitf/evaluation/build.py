@@ -134,7 +134,8 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
     if not target.startswith(_OWN):
         raise UserError(
             f"the run was trained with attention {target}, and a class that a file names is not "
-            f"imported: name it yourself with attention={target}"
+            f"imported: name it yourself, with --attention {target} or, in Python, attention="
+            f"{target!r}"
         )
     build = import_class(ATTENTIONS.get(target, target))
     if not (inspect.isclass(build) and issubclass(build, nn.Module)):

@@ -1,6 +1,7 @@
 """Translations as plain data, for JSON."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from minitf.evaluation.alignment import alignments
@@ -13,18 +14,18 @@ def json_records(
 ) -> Iterator[dict[str, Any]]:
     """For each sentence: source, tokens, and hypotheses with text, tokens, scores, alignment.
 
-    `alignment` holds for each target token the index of the source token that it looked at most.
+    `alignment` holds for each target token the index of the source token that it looked at most; it
+    is None where the attention gives no weights.
     """
     flat = [(t.source_ids, h.token_ids) for t in translations for h in t.hypotheses]
-    aligned = iter(
-        alignments(
-            translator.model,
-            translator.tokenizer,
-            [source for source, _ in flat],
-            [target for _, target in flat],
-        )
-    )
-    pieces = translator.tokenizer.pieces
+    model, tokenizer = translator.model, translator.tokenizer
+    aligned: Iterator[list[int] | None]
+    sources, targets = [source for source, _ in flat], [target for _, target in flat]
+    try:
+        aligned = iter(alignments(model, tokenizer, sources, targets))
+    except ValueError:
+        aligned = repeat(None)
+    pieces = tokenizer.pieces
     for translation in translations:
         yield {
             "source": translation.source,

@@ -23,6 +23,15 @@ def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, 
     }
     maps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
 
+    def keep(kind: str, module: nn.Module, weights: Tensor | None) -> None:
+        if weights is None or weights.dim() != 4:
+            got = "None" if weights is None else f"shape {tuple(weights.shape)}"
+            raise ValueError(
+                f"{type(module).__name__} gives no weights of every head, (B, H, T, S), when asked "
+                f"with need_weights=True and average_attn_weights=False: got {got}"
+            )
+        maps[kind].append(weights)
+
     def ask_for_weights(
         module: nn.Module, args: Any, kwargs: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
@@ -34,7 +43,7 @@ def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, 
             handles.append(attention.register_forward_pre_hook(ask_for_weights, with_kwargs=True))
             handles.append(
                 attention.register_forward_hook(
-                    lambda _module, _args, result, kind=kind: maps[kind].append(result[1])
+                    lambda module, _args, result, kind=kind: keep(kind, module, result[1])
                 )
             )
     was_training = model.training

@@ -238,6 +238,9 @@ class Transformer(nn.Module):
         Returns:
             "encoder" (L, B, H, S, S), "decoder" (L, B, H, T, T) and "cross" (L, B, H, T, S); each
             row sums to one.
+
+        Raises:
+            ValueError: an attention gives no weights.
         """
         return attention_maps(self, src, tgt)
 

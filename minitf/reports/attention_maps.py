@@ -38,10 +38,12 @@ def cross_attention(
     device = next(model.parameters()).device
     if max(len(src), len(tgt)) + 1 > _MOST_TOKENS:
         raise UserError(_TOO_LONG.format(len(src) + 1, len(tgt) + 1))
-    maps = model.attention_maps(
-        torch.tensor([[*src, tokenizer.eos_id]], device=device),
-        torch.tensor([[tokenizer.bos_id, *tgt]], device=device),
-    )
+    source = torch.tensor([[*src, tokenizer.eos_id]], device=device)
+    target = torch.tensor([[tokenizer.bos_id, *tgt]], device=device)
+    try:
+        maps = model.attention_maps(source, target)
+    except ValueError as error:
+        raise UserError(f"no attention map can be drawn: {error}") from error
     end = "⟨end⟩"
     weights = maps["cross"][:, 0].float().cpu()
     return weights, [*tokenizer.pieces(tgt), end], [*tokenizer.pieces(src), end]
@@ -64,7 +66,8 @@ def attention_map_figure(
         A matplotlib Figure.
 
     Raises:
-        UserError: The sentences are too long to be read in a picture.
+        UserError: The sentences are too long to be read in a picture, or the attention gives no
+            weights.
     """
     weights, written, read = cross_attention(model, tokenizer, src, tgt)
     return draw_attention(weights, rows=written, columns=read)

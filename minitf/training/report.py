@@ -6,7 +6,9 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
+from rich.markup import escape
 
+from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
 from minitf.reports.curves import read_metrics, training_curves
 from minitf.tokenizer import TextTokenizer
@@ -38,7 +40,7 @@ def report(
     write_results(run_dir / "results.json", results, run)
     first = next(iter(results.values()))
     (run_dir / "samples.txt").write_text(samples_text(first, settings.evaluation.samples))
-    figures = write_figures(module, first, run_dir)
+    figures = write_figures(module, first, run_dir, console)
     log_results(trainer, results, figures)
 
     console.print()
@@ -63,7 +65,9 @@ def report(
             )
 
 
-def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path) -> dict[str, Path]:
+def write_figures(
+    module: TranslationModule, result: SplitResult, run_dir: Path, console: Console
+) -> dict[str, Path]:
     """Training curves, and attention maps of a test sentence where one fits, as PNG files."""
     from minitf.reports.attention_maps import attention_map_figure
 
@@ -75,7 +79,10 @@ def write_figures(module: TranslationModule, result: SplitResult, run_dir: Path)
     pair = _readable_pair(module.tokenizer, result)
     if pair is not None:
         ids = module.tokenizer.encode_batch(pair)
-        figures["attention"] = attention_map_figure(module.model, module.tokenizer, *ids)
+        try:
+            figures["attention"] = attention_map_figure(module.model, module.tokenizer, *ids)
+        except UserError as error:
+            console.print(escape(str(error)), highlight=False)
     paths = {}
     for name, figure in figures.items():
         paths[name] = directory / f"{name}.png"

@@ -269,6 +269,27 @@ def test_a_sweep_is_two_runs_of_one_group(train: Train, tmp_path: Path) -> None:
     assert targets == ["minitf.attention.MultiHeadAttention", "torch.nn.MultiheadAttention"]
 
 
+def test_an_attention_without_weights_is_trained_and_used(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import minitf.attention\n"
+        "class Silent(minitf.attention.MultiHeadAttention):\n"
+        "    def forward(self, *args, **kwargs):\n"
+        "        return super().forward(*args, **kwargs)[0], None\n"
+    )
+    here = {"PYTHONPATH": str(tmp_path)}
+    done = train("attention._target_=mine.Silent", "run_dir=run", "trainer.max_steps=4", env=here)
+    assert done.returncode == 0, done.stderr
+    assert "no attention map can be drawn: Silent gives no weights of every head" in done.stdout
+    assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["curves.png"]
+    command = [sys.executable, "-m", "minitf", "translate", "run", "--text", "a b", "--json"]
+    command += ["--attention", "mine.Silent"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **here}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert {h["alignment"] for h in json.loads(done.stdout)["hypotheses"]} == {None}
+
+
 def test_a_run_directory_is_not_written_over(train: Train) -> None:
     assert train("run_dir=one", "trainer.max_steps=2").returncode == 0
     again = train("run_dir=one", "trainer.max_steps=2")

@@ -114,7 +114,7 @@ def test_an_error_inside_a_users_module_is_shown(user_module):
 
 def test_a_stored_config_runs_no_foreign_code(user_module):
     name = user_module("import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()")
-    with pytest.raises(UserError, match=f"name it yourself with attention={name}.Mine"):
+    with pytest.raises(UserError, match=f"name it yourself, with --attention {name}.Mine"):
         stored_attention({"_target_": f"{name}.Mine"})
     assert name not in sys.modules
 

@@ -192,5 +192,5 @@ def test_a_config_that_does_not_belong_to_the_weights(run_copy):
 def test_a_class_that_only_the_file_names_is_not_imported(run_copy):
     config = run_copy / "config.yaml"
     config.write_text(config.read_text().replace("minitf.attention.MultiHeadAttention", "my.Own"))
-    refused(run_copy, "name it yourself with attention=my.Own")
+    refused(run_copy, "name it yourself, with --attention my.Own")
     assert minitf.load(run_copy, device="cpu", attention="custom").translate(["Cats"]) != [""]

@@ -62,7 +62,7 @@ class Sharp(torch.nn.MultiheadAttention):
 def test_a_users_own_class_has_to_be_named_again(run_of, tmp_path):
     translator = minitf.load(run_of("pre_sinusoidal"), device="cpu", attention=Sharp)
     export(translator, "safetensors", tmp_path / "out")
-    with pytest.raises(UserError, match=r"name it yourself with attention=.*Sharp"):
+    with pytest.raises(UserError, match=r"name it yourself, with --attention .*Sharp"):
         minitf.load(tmp_path / "out", device="cpu")
     loaded = minitf.load(tmp_path / "out", device="cpu", attention=Sharp)
     assert loaded.translate(TEXTS) == translator.translate(TEXTS)

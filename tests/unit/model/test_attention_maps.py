@@ -41,3 +41,18 @@ def test_maps_leave_the_model_as_it_was(make_model, batch):
     assert all(not module._forward_pre_hooks for module in model.modules())
     again = model.attention_maps(*batch)
     assert all(torch.equal(maps[kind], again[kind]) for kind in maps)  # no dropout in them
+
+
+@pytest.mark.parametrize(
+    ("given", "got"), [(lambda weights: None, "None"), (lambda weights: weights.mean(1), "shape")]
+)
+def test_an_attention_that_gives_no_weights_is_named(make_model, batch, given, got):
+    class Silent(MultiHeadAttention):
+        def forward(self, *args, **kwargs):
+            output, weights = super().forward(*args, **kwargs)
+            return output, given(weights) if weights is not None else None
+
+    model = make_model(attention=Silent)
+    with pytest.raises(ValueError, match=f"Silent gives no weights of every head.*: got {got}"):
+        model.attention_maps(*batch)
+    assert all(not module._forward_hooks for module in model.modules())
