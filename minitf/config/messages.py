@@ -18,7 +18,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from minitf.config.compose import options
+from minitf.config.compose import GROUPS, options
 from minitf.config.errors import UserError
 
 
@@ -38,6 +38,9 @@ def explain(error: BaseException) -> str | None:
     first that says most.
     """
     chain = list(_chain(error))
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+        groups = ", ".join(GROUPS)
+        return f"a group takes the name of one of its options, not null; groups: {groups}"
     if not any(isinstance(e, HydraException | OmegaConfBaseException | UserError) for e in chain):
         return None
     override = next((m for e in chain if (m := _override(str(e)))), None)
@@ -78,7 +81,7 @@ def _override(text: str) -> str | None:
 
 
 def _unparsed(error: OverrideParseException) -> str:
-    hint = "an override reads KEY=VALUE; quote values that hold , = { or spaces: 'KEY=\"VALUE\"'"
+    hint = "an override reads KEY=VALUE; quote values that hold , = { ~ or spaces: 'KEY=\"VALUE\"'"
     return f"cannot read {error.override!r}: {hint}"
 
 

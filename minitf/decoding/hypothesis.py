@@ -54,8 +54,9 @@ def make_hypotheses(
                 found.append(Hypothesis(written, total, score, finished=not was_cut))
         if not found:
             raise UserError(
-                "nothing can be decoded: the model's logits are NaN, its weights are broken; take "
-                "an earlier checkpoint"
+                "nothing can be decoded: the model's logits are NaN. Either its weights are, then "
+                "take an earlier checkpoint; or its attention gives NaN where a query sees no key, "
+                "as torch's can under a mask of one's own"
             )
         sentences.append(sorted(found, key=lambda hypothesis: -hypothesis.score))
     return sentences

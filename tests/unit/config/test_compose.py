@@ -63,6 +63,8 @@ def test_the_command_line_overrides_the_experiment() -> None:
         ("model.embed_dim=abc", ["model.embed_dim", "'abc'", "Integer"]),
         ("model.embed_dim=1.5", ["model.embed_dim", "'1.5'", "Integer"]),
         ("model.embed_dim", ["cannot read 'model.embed_dim'", "KEY=VALUE"]),
+        ("model=null", ["a group takes the name of one of its options, not null", "tokenizer"]),
+        ("data.root=~/corpus", ["cannot read 'data.root=~/corpus'", "quote", "~"]),
         ("run_dir=a=b", ["cannot read 'run_dir=a=b'", "quote"]),
         ("trainer.max_step=3", ["did you mean max_steps?", "+trainer.max_step=VALUE"]),
         ("attention=my.Attention", ["attention=my.Attention", "attention._target_="]),
