@@ -67,7 +67,7 @@ def _dataset(table: Any, fingerprint: str) -> Dataset:
 
 def content_digest(pairs: Sequence[Pair]) -> str:
     """Sixteen hexadecimal digits that depend on the pairs and their order alone."""
-    text = "\n".join(f"{src}\t{tgt}" for src, tgt in pairs)
+    text = json.dumps(list(pairs), ensure_ascii=False)  # a text may hold tabs and newlines
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

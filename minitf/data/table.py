@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TableConfig
@@ -19,6 +19,8 @@ from minitf.data.pairs import checked_pairs
 from minitf.data.text import listing, read_lines
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
+_LONGEST_FIELD = 2**31 - 1
+"""Python's csv module would refuse a text above 131,072 characters; this is its own most."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
 
 def read_split(config: TableConfig, file: str) -> list[Pair]:
     """Read one file."""
-    path = Path(config.root).expanduser() / file
+    path = Path(config.root).expanduser() / Path(file).expanduser()
     if not path.is_file():
         raise UserError(
             f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
@@ -108,21 +110,22 @@ def read_jsonl(path: Path, src: str, tgt: str) -> Columns:
 
 def read_csv(path: Path, src: str, tgt: str) -> Columns:
     """Read comma-separated values (RFC 4180)."""
-    return _read_delimited(path, src, tgt, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+    csv.field_size_limit(_LONGEST_FIELD)
+    rows = _csv_rows(csv.reader(read_lines(path, keep_ends=True), strict=True), path)
+    return _read_delimited(path, src, tgt, rows)
 
 
 def read_tsv(path: Path, src: str, tgt: str) -> Columns:
     """Read tab-separated values, in which quotes are ordinary characters."""
-    return _read_delimited(path, src, tgt, delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = enumerate(read_lines(path), start=1)
+    rows = ((f"{path}:{number}", line.split("\t")) for number, line in lines if line)
+    return _read_delimited(path, src, tgt, rows)
 
 
 def _read_delimited(
-    path: Path, src: str, tgt: str, *, delimiter: str, quoting: Literal[0, 3]
+    path: Path, src: str, tgt: str, rows: Iterator[tuple[str, list[str]]]
 ) -> Columns:
-    """The first row names the columns; blank lines do not count."""
-    lines = read_lines(path, keep_ends=True)
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-    rows = _csv_rows(reader, path)
+    """Two columns of rows with their places, of which the first names the columns."""
     header = next(rows, None)
     if header is None:
         raise UserError(f"{path} is empty; its first row must name the columns")
@@ -155,18 +158,17 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
         table = file.read(columns=[src, tgt])
+        columns = [[value or "" for value in table.column(x).to_pylist()] for x in (src, tgt)]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: a text is not UTF-8: {error}") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole parquet file: {reason}") from error
-    return Columns(
-        src=[value or "" for value in table.column(src).to_pylist()],
-        tgt=[value or "" for value in table.column(tgt).to_pylist()],
-        places=[f"{path}, row {n + 1}" for n in range(table.num_rows)],
-    )
+    return Columns(*columns, places=[f"{path}, row {n + 1}" for n in range(table.num_rows)])
 
 
 def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each row that is not blank, with its place."""
+    """Each row that is not blank, with its place; rows may run over several lines."""
     while True:
         begin = reader.line_num + 1
         try:

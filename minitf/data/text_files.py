@@ -73,7 +73,7 @@ def split_file(root: str, files: str, lang: str) -> Path:
         UserError: There is none; what the folder holds is listed.
     """
     name = files.replace("{lang}", lang) if "{lang}" in files else f"{files}.{lang}"
-    path = Path(root).expanduser() / name
+    path = Path(root).expanduser() / Path(name).expanduser()
     if path.is_file():
         return path
     packed = path.with_name(path.name + ".gz")

@@ -1,8 +1,15 @@
 """What can be refused before the data are read, rather than after the training."""
 
+import math
+
+from datasets import DatasetDict
+
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
 from minitf.decoding import check_options
+from minitf.model import Transformer
+from minitf.tokenizer import TextTokenizer
+from minitf.training.data import TranslationData
 from minitf.training.optimizer import check_optimizer, check_schedule
 
 LARGEST_SEED = 2**32 - 1
@@ -16,6 +23,10 @@ def check_settings(settings: TrainConfig) -> None:
     """
     if not 0 <= settings.seed <= LARGEST_SEED:
         raise UserError(f"seed must be from 0 to {LARGEST_SEED}; got {settings.seed}")
+    if settings.batching.num_workers < 0:
+        raise UserError(
+            f"batching.num_workers must be at least 0; got {settings.batching.num_workers}"
+        )
     check_optimizer(settings.optimizer)
     check_schedule(settings.schedule)
     smoothing = settings.objective.label_smoothing
@@ -23,7 +34,7 @@ def check_settings(settings: TrainConfig) -> None:
         raise UserError(
             f"objective.label_smoothing must be at least 0 and below 1; got {smoothing}"
         )
-    if settings.objective.r_drop < 0:
+    if not 0 <= settings.objective.r_drop < math.inf:
         raise UserError(f"objective.r_drop must be at least 0; got {settings.objective.r_drop}")
     interval = settings.trainer.get("val_check_interval")
     window = settings.trainer.get("accumulate_grad_batches") or 1
@@ -34,6 +45,30 @@ def check_settings(settings: TrainConfig) -> None:
             "cannot be resumed"
         )
     _check_evaluation(settings.evaluation)
+
+
+def check_lengths(
+    model: Transformer, data: TranslationData, splits: DatasetDict, tokenizer: TextTokenizer
+) -> None:
+    """Check that the model has positions for every sentence that it will read.
+
+    Raises:
+        UserError: one is longer; the split is named.
+    """
+    most = model.max_positions
+    if most is None:
+        return
+    longest = {"train": data.longest}
+    for name, split in splits.items():
+        if name != "train":  # read whole, whatever batching.max_length leaves out of training
+            texts = [*split["src"], *split["tgt"]]
+            longest[name] = 1 + max(map(len, tokenizer.encode_batch(texts)))
+    for name, length in longest.items():
+        if length > most:
+            raise UserError(
+                f"model.positions=learned has vectors for model.max_length={most} positions, but "
+                f"a sentence of {name} has {length:,} tokens: raise model.max_length, or shorten it"
+            )
 
 
 def _check_evaluation(evaluation: EvaluationConfig) -> None:

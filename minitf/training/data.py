@@ -66,6 +66,11 @@ class TranslationData(LightningDataModule):
         self._train_loader: ResumableLoader | None = None
         self._position: dict[str, int] | None = None
 
+    @property
+    def longest(self) -> int:
+        """Positions that the longest training sentence takes."""
+        return int(max(self._train.src_lengths.max(), self._train.tgt_lengths.max()))
+
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; each data-parallel rank gets its own, equally many."""
         if self._train_loader is not None:

@@ -38,9 +38,9 @@ def check_optimizer(config: OptimizerConfig) -> None:
     if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
         raise UserError(f"optimizer.betas must be two numbers in [0, 1); got {list(config.betas)}")
     for name, value in (("lr", config.lr), ("eps", config.eps)):
-        if value <= 0:
-            raise UserError(f"optimizer.{name} must be above 0; got {value}")
-    if config.weight_decay < 0:
+        if not 0 < value < math.inf:
+            raise UserError(f"optimizer.{name} must be above 0 and finite; got {value}")
+    if not 0 <= config.weight_decay < math.inf:
         raise UserError(f"optimizer.weight_decay must be at least 0; got {config.weight_decay}")
 
 

@@ -36,7 +36,7 @@ from minitf.training.callbacks import (
     RandomState,
 )
 from minitf.training.checkpoint_io import AtomicCheckpointIO
-from minitf.training.checks import check_settings
+from minitf.training.checks import check_lengths, check_settings
 from minitf.training.data import TranslationData
 from minitf.training.directory import begin, held
 from minitf.training.environment import device_name
@@ -112,6 +112,7 @@ def _train(
         settings.tokenizer.dropout,
         user_cache_dir(),
     )
+    check_lengths(model, data, splits, tokenizer)
     options = dict(settings.trainer)
     if settings.tokenizer.dropout:
         options["reload_dataloaders_every_n_epochs"] = 1  # each epoch cuts its words anew

@@ -290,6 +290,28 @@ def test_an_attention_without_weights_is_trained_and_used(train: Train, tmp_path
     assert {h["alignment"] for h in json.loads(done.stdout)["hypotheses"]} == {None}
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_learned_positions_that_are_too_few_are_told_before_training(
+    train: Train, tmp_path: Path, split: str
+) -> None:
+    for name in ("train", "val", "test"):
+        text = "a b c d e f g h\n" if name == split else "a b\n"
+        for lang in ("en", "de"):
+            (tmp_path / f"{name}.{lang}").write_text(text)
+    data = ["data=text_files", f"data.root={tmp_path}", "data.tests=[test]", "tokenizer=char"]
+    done = train(
+        *data,
+        "model=nano",
+        "model.positions=learned",
+        "model.max_length=9",
+        "run_dir=run",
+        toy=False,
+    )
+    assert done.returncode == 2
+    assert f"but a sentence of {split} has 16 tokens: raise model.max_length" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_directory_is_not_written_over(train: Train) -> None:
     assert train("run_dir=one", "trainer.max_steps=2").returncode == 0
     again = train("run_dir=one", "trainer.max_steps=2")

@@ -232,3 +232,40 @@ def test_a_missing_table_lists_its_folder(tmp_path: Path) -> None:
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^data\.format must be one of .*, got 'xml'$"):
         load(written(tmp_path / "a.csv"), format="xml")
+
+
+def test_tsv_keeps_what_csv_would_not(tmp_path: Path) -> None:
+    pairs = [('a "b\rc', "d" * 200_000), ("e", "f")]
+    assert load(written(tmp_path / "a.tsv", pairs)) == pairs
+
+
+def test_a_long_field_of_csv_is_read(tmp_path: Path) -> None:
+    pairs = [("a", "d" * 200_000)]
+    assert load(written(tmp_path / "a.csv", pairs)) == pairs
+
+
+def test_a_home_directory_is_found_in_a_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "a.csv")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = load_data(TableConfig(train="~/a.csv", val="~/a.csv"))
+    assert list(data["train"]["src"]) == [src for src, _ in PAIRS]
+
+
+def test_parquet_whose_text_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    broken = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"src": broken, "tgt": ["coffee"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: a text is not UTF-8: .*0xe9"):
+        load(tmp_path / "a.parquet")
+
+
+def test_other_pairs_have_another_fingerprint(tmp_path: Path) -> None:
+    first = [("1.\tA dog", "Ein Hund"), ("a", "b\nc\td")]
+    second = [("1.", "A dog\tEin Hund"), ("a", "b"), ("c", "d")]
+    prints = set()
+    for name, pairs in (("a.jsonl", first), ("b.jsonl", second)):
+        written(tmp_path / name, pairs)
+        config = TableConfig(root=str(tmp_path), train=name, val=name)
+        prints.add(load_data(config)["train"]._fingerprint)
+    assert len(prints) == 2

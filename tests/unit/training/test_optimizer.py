@@ -55,12 +55,12 @@ def test_options_reach_the_optimizer(kind: OptimizerKind) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": 0.0}, "optimizer.lr must be above 0; got 0.0"),
-        ({"lr": -1.0}, "optimizer.lr must be above 0; got -1.0"),
+        ({"lr": 0.0}, "optimizer.lr must be above 0 and finite; got 0.0"),
+        ({"lr": -1.0}, "optimizer.lr must be above 0 and finite; got -1.0"),
         ({"betas": (0.9,)}, r"optimizer.betas must be two numbers in \[0, 1\); got \[0.9\]"),
         ({"betas": (0.9, 1.0)}, "optimizer.betas must be two numbers"),
         ({"weight_decay": -0.1}, "optimizer.weight_decay must be at least 0; got -0.1"),
-        ({"eps": 0.0}, "optimizer.eps must be above 0; got 0.0"),
+        ({"eps": 0.0}, "optimizer.eps must be above 0 and finite; got 0.0"),
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
