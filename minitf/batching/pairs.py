@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
@@ -225,7 +226,10 @@ def _save(pairs: EncodedPairs, path: Path) -> None:
     for side, sequences in (("src", pairs.src), ("tgt", pairs.tgt)):
         arrays[f"{side}_tokens"] = sequences.tokens[:-1].numpy()
         arrays[f"{side}_lengths"] = sequences.host_lengths
-    save_file(arrays, path)
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:  # such as a full disk
+        raise OSError(str(error)) from error
 
 
 def _load(path: Path, pad_id: int) -> EncodedPairs:

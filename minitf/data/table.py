@@ -158,13 +158,17 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
         table = file.read(columns=[src, tgt])
-        columns = [[value or "" for value in table.column(x).to_pylist()] for x in (src, tgt)]
+        sources, targets = (table.column(name).to_pylist() for name in (src, tgt))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a text is not UTF-8: {error}") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole parquet file: {reason}") from error
-    return Columns(*columns, places=[f"{path}, row {n + 1}" for n in range(table.num_rows)])
+    return Columns(
+        src=[value or "" for value in sources],
+        tgt=[value or "" for value in targets],
+        places=[f"{path}, row {n + 1}" for n in range(table.num_rows)],
+    )
 
 
 def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -1,5 +1,6 @@
 """Encoding and assembling: every token in its place, on every device, without waiting."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,15 @@ def test_kept_pairs_are_the_encoded_ones(
         for found, wanted in ((pairs.src, made.src), (pairs.tgt, made.tgt)):
             assert torch.equal(found.tokens, wanted.tokens)
             assert found.host_lengths.tolist() == wanted.host_lengths.tolist()
+
+
+def test_a_full_disk_costs_the_cache_alone(tokenizer: TextTokenizer, tmp_path: Path) -> None:
+    data = Dataset.from_dict({"src": SRC * 500, "tgt": TGT * 500})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))  # a larger file cannot be written
+    try:
+        pairs = encode_pairs(data, tokenizer, BatchingConfig(), cache_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(pairs) == 1500
+    assert list(tmp_path.iterdir()) == []
