@@ -58,6 +58,10 @@ def build_model(
         raise
     except ValueError as error:  # the model room knows no UserError
         raise UserError(str(error)) from error
+    except TypeError as error:  # a constructor that hands **kwargs on may not know them after all
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(f"the attention cannot be built: {error}") from error
 
 
 def attention_factory(attention: AttentionChoice) -> Callable[..., nn.Module]:
@@ -118,7 +122,19 @@ def other_attention(
     given = {"_target_": choice} if isinstance(choice, str) else dict(choice)
     target = str(given.get("_target_", "custom"))
     merged = {**options, **given, "_target_": ATTENTIONS.get(target, target)}
-    return merged, attention_factory(merged)
+    try:
+        return merged, attention_factory(merged)
+    except UserError as error:
+        if not options:
+            raise
+        trained = ", ".join(f"{name}={value}" for name, value in options.items())
+        reason = str(error).removesuffix("; leave it out")
+        raise UserError(f"{reason}, and the run was trained with {trained}") from error
+
+
+def is_named_by_the_user(target: str) -> bool:
+    """Whether a run's attention is neither minitf's nor torch's: see `stored_attention`."""
+    return not target.startswith(_OWN)
 
 
 def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
@@ -131,7 +147,7 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
         UserError: The stored class is neither minitf's nor torch's.
     """
     target = str(attention.get("_target_", ATTENTIONS["custom"]))
-    if not target.startswith(_OWN):
+    if is_named_by_the_user(target):
         raise UserError(
             f"the run was trained with attention {target}, and a class that a file names is not "
             f"imported: name it yourself, with --attention {target} or, in Python, attention="

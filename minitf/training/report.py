@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
+from minitf.evaluation.build import is_named_by_the_user
 from minitf.reports.curves import read_metrics, training_curves
 from minitf.tokenizer import TextTokenizer
 from minitf.training.callbacks import Monitor
@@ -43,14 +44,16 @@ def report(
     figures = write_figures(module, first, run_dir, console)
     log_results(trainer, results, figures)
 
+    target = str(settings.attention.get("_target_"))
+    attention = f" --attention {target}" if is_named_by_the_user(target) else ""
     console.print()
     print_results(console, results, settings.evaluation.samples)
     console.print(
         f"\n{run['updates']:,} updates in {seconds:,.0f} s of training, "
         f"{run['tokens_per_second']:,.0f} target tokens/s on {run['device']}\n"
         f"run        {shown}   (results.json, metrics.csv, samples.txt, figures/, checkpoints/)\n"
-        f"translate  minitf translate {shown}\n"
-        f"evaluate   minitf evaluate {shown}",
+        f"translate  minitf translate {shown}{attention}\n"
+        f"evaluate   minitf evaluate {shown}{attention}",
         highlight=False,
     )
     wandb_logger = _wandb_logger(trainer)

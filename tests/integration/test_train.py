@@ -281,8 +281,9 @@ def test_an_attention_without_weights_is_trained_and_used(train: Train, tmp_path
     assert done.returncode == 0, done.stderr
     assert "no attention map can be drawn: Silent gives no weights of every head" in done.stdout
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["curves.png"]
-    command = [sys.executable, "-m", "minitf", "translate", "run", "--text", "a b", "--json"]
-    command += ["--attention", "mine.Silent"]
+    assert "minitf translate run --attention mine.Silent\n" in done.stdout
+    command = [sys.executable, "-m", "minitf", "translate", "run", "--attention", "mine.Silent"]
+    command += ["--text", "a b", "--json"]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, **here}, capture_output=True, text=True
     )

@@ -10,7 +10,12 @@ from torch import nn
 from minitf.attention import MultiHeadAttention
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig, Norm, Positions
-from minitf.evaluation.build import attention_factory, build_model, stored_attention
+from minitf.evaluation.build import (
+    attention_factory,
+    build_model,
+    other_attention,
+    stored_attention,
+)
 
 TINY = ModelConfig(embed_dim=12, num_heads=3, feedforward_dim=20, num_encoder_layers=1)
 
@@ -133,3 +138,22 @@ def test_a_stored_config_of_our_own_is_built():
 def test_a_class_that_is_constructed_otherwise_is_named():
     with pytest.raises(UserError, match=r"torch\.nn\.Linear is not constructed as torch\.nn\.Mul"):
         attention_factory("torch.nn.Linear")
+
+
+def test_an_option_that_a_class_hands_on_in_vain_is_a_user_error():
+    class Own(MultiHeadAttention):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    def own(*args, **kwargs):
+        return Own(*args, slope=4, **kwargs)
+
+    with pytest.raises(UserError, match=r"the attention cannot be built: .*'slope'"):
+        build_model(ModelConfig(), own, vocab_size=31, pad_id=0)
+
+
+def test_another_attention_must_take_the_options_that_were_trained_with():
+    stored = {"_target_": "my.ALiBi", "slope": 4, "kernel": "math"}
+    message = "MultiheadAttention takes no such option, and the run was trained with slope=4$"
+    with pytest.raises(UserError, match=message):
+        other_attention(stored, "torch")
