@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from minitf.batching.pairs import EncodedPairs, FlatSequences, encode_pairs
 from minitf.config.errors import UserError
 from minitf.config.schema import BatchingConfig, LongPairs
@@ -20,7 +23,8 @@ class DropoutPairs:
 
     Lengths differ between epochs, and so does the number of batches: a sampler and a loader are
     made for each epoch. Which pairs are left out for their length is decided without dropout; a
-    text that dropout makes longer than `max_length` is read without it.
+    text that dropout makes longer than `max_length`, or a pair that it makes longer than a batch's
+    `tokens`, is read without it.
 
     Args:
         dataset: with string columns `src` and `tgt`.
@@ -51,6 +55,7 @@ class DropoutPairs:
             )
         self.without_dropout = encode_pairs(dataset, tokenizer, config, split=split)
         self._pad_id = tokenizer.pad_id
+        self._tokens = config.tokens
         columns = dataset[:]
         rows = self.without_dropout.rows
         self._src, self._tgt = (
@@ -68,9 +73,33 @@ class DropoutPairs:
 
     def at_epoch(self, epoch: int) -> EncodedPairs:
         """The pairs as epoch `epoch` (from 0) reads them, in host memory."""
-        src, tgt = self._src.encode(epoch), self._tgt.encode(epoch)
+        drawn = [
+            FlatSequences.of(texts.tokens, texts.lengths, self._pad_id)
+            for texts in (self._src.encode(epoch), self._tgt.encode(epoch))
+        ]
+        pairs = replace(self.without_dropout, src=drawn[0], tgt=drawn[1])
+        if self._tokens is None:
+            return pairs
+        long = np.flatnonzero(pairs.src_lengths + pairs.tgt_lengths > self._tokens)
+        if not len(long):
+            return pairs
+        plain = self.without_dropout
         return replace(
-            self.without_dropout,
-            src=FlatSequences.of(src.tokens, src.lengths, self._pad_id),
-            tgt=FlatSequences.of(tgt.tokens, tgt.lengths, self._pad_id),
+            pairs,
+            src=_restored(pairs.src, plain.src, long),
+            tgt=_restored(pairs.tgt, plain.tgt, long),
         )
+
+
+def _restored(
+    drawn: FlatSequences, plain: FlatSequences, rows: npt.NDArray[np.int64]
+) -> FlatSequences:
+    """The drawn sequences, but the plain ones in some rows."""
+    pieces, whole = (
+        np.split(x.tokens[:-1].numpy(), np.cumsum(x.host_lengths)[:-1]) for x in (drawn, plain)
+    )
+    for row in rows:
+        pieces[row] = whole[row]
+    lengths = drawn.host_lengths.copy()
+    lengths[rows] = plain.host_lengths[rows]
+    return FlatSequences.of(np.concatenate(pieces), lengths, int(drawn.tokens[-1]))

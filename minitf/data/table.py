@@ -148,6 +148,7 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+    text_types = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow
@@ -155,7 +156,7 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
             _column(schema.names, name, str(path))
             kind = schema.field(name).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not any(is_text(kind) for is_text in text_types):
                 raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
         table = file.read(columns=[src, tgt])
         sources, targets = (table.column(name).to_pylist() for name in (src, tgt))

@@ -68,3 +68,20 @@ def test_a_sampler_can_be_made_for_each_epoch() -> None:
     pairs = made().at_epoch(1)
     sampler = BatchSampler(pairs.src_lengths, pairs.tgt_lengths, tokens=60)
     assert sorted(n for batch in sampler for n in batch) == list(range(5))
+
+
+def test_a_pair_beyond_the_budget_is_read_without_dropout() -> None:
+    plain = made().without_dropout
+    budget = int((plain.src_lengths + plain.tgt_lengths).max())
+    free, bound = made(0.6), made(0.6, tokens=budget)
+    restored = 0
+    for epoch in range(6):
+        drawn, kept = free.at_epoch(epoch), bound.at_epoch(epoch)
+        for row in range(5):
+            long = drawn.src_lengths[row] + drawn.tgt_lengths[row] > budget
+            expected = (plain if long else drawn).batch([row])
+            assert kept.batch([row]).src.tolist() == expected.src.tolist()
+            assert kept.batch([row]).tgt.tolist() == expected.tgt.tolist()
+            restored += long
+        BatchSampler(kept.src_lengths, kept.tgt_lengths, tokens=budget, shuffle=False)
+    assert restored > 0

@@ -253,6 +253,12 @@ def test_a_home_directory_is_found_in_a_file_too(
     assert list(data["train"]["src"]) == [src for src, _ in PAIRS]
 
 
+def test_parquet_of_string_views_is_text(tmp_path: Path) -> None:
+    columns = {name: pa.array(["x", "y"], pa.string_view()) for name in ("src", "tgt")}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet") == [("x", "x"), ("y", "y")]
+
+
 def test_parquet_whose_text_is_no_utf8_is_refused(tmp_path: Path) -> None:
     broken = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"src": broken, "tgt": ["coffee"]}), tmp_path / "a.parquet")
