@@ -4,7 +4,7 @@ from minitf.batching.batch import Batch
 from minitf.batching.dropout import DropoutPairs
 from minitf.batching.loader import ResumableLoader
 from minitf.batching.pairs import EncodedPairs, encode_pairs
-from minitf.batching.sampler import BatchSampler
+from minitf.batching.sampler import BatchSampler, check_budget
 
 __all__ = [
     "Batch",
@@ -12,5 +12,6 @@ __all__ = [
     "DropoutPairs",
     "EncodedPairs",
     "ResumableLoader",
+    "check_budget",
     "encode_pairs",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -161,10 +161,20 @@ def _check(
             raise UserError(f"batching.{name} must be at least 1, got {value}")
     if len(src) < world_size:
         raise UserError(f"{len(src)} pairs cannot be shared by {world_size} processes")
-    if tokens is not None and len(src) and (longest := int((src + tgt).max())) > tokens:
-        place = int((src + tgt).argmax())
-        raise UserError(
-            f"pair {place + 1} has {src[place]} source and {tgt[place]} target tokens, more than "
-            f"batching.tokens={tokens}; raise it to {longest}, or lower batching.max_length with "
-            "batching.long_pairs=skip"
-        )
+    check_budget(src, tgt, tokens, lambda place: f"pair {place + 1}")
+
+
+def check_budget(src: Array, tgt: Array, tokens: int | None, name: Callable[[int], str]) -> None:
+    """Refuse a pair that fits into no batch, by the name that its place has.
+
+    Raises:
+        UserError: one is longer than the budget.
+    """
+    if tokens is None or not len(src) or (longest := int((src + tgt).max())) <= tokens:
+        return
+    place = int((src + tgt).argmax())
+    raise UserError(
+        f"{name(place)} has {src[place]} source and {tgt[place]} target tokens, more than "
+        f"batching.tokens={tokens}; raise it to {longest}, or lower batching.max_length with "
+        "batching.long_pairs=skip"
+    )

@@ -1,5 +1,6 @@
 """The LightningDataModule: batches for training and validation, and the position in them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from minitf.batching import (
     DropoutPairs,
     EncodedPairs,
     ResumableLoader,
+    check_budget,
     encode_pairs,
 )
 from minitf.config import UserError
@@ -63,6 +65,9 @@ class TranslationData(LightningDataModule):
         else:
             self._train = encode_pairs(train, tokenizer, config, split="train", cache_dir=cache_dir)
         self._val = encode_pairs(splits["val"], tokenizer, config, split="val", cache_dir=cache_dir)
+        for name, pairs in (("train", self._train), ("val", self._val)):
+            names = partial(_place, name, pairs)
+            check_budget(pairs.src_lengths, pairs.tgt_lengths, config.tokens, names)
         self._train_loader: ResumableLoader | None = None
         self._position: dict[str, int] | None = None
 
@@ -123,3 +128,7 @@ class TranslationData(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue there; called before the loader exists."""
         self._position = {"epoch": state_dict["epoch"], "n": state_dict["n"]}
+
+
+def _place(split: str, pairs: EncodedPairs, number: int) -> str:
+    return f"{split}, pair {pairs.rows[number] + 1}"

@@ -7,7 +7,7 @@ from datasets import Dataset, DatasetDict
 
 from minitf.batching import Batch
 from minitf.config import UserError
-from minitf.config.schema import BatchingConfig, TokenizerConfig
+from minitf.config.schema import BatchingConfig, LongPairs, TokenizerConfig
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.data import TranslationData
 
@@ -71,6 +71,16 @@ def test_dropout_cuts_words_anew_and_spells_the_same_text(
     sources = splits["train"]["src"]
     assert all(tokenizer.decode(ids) == sources[row] for row, ids in first.items())
     assert sum(first[row] != second[row] for row in first) > 50
+
+
+def test_a_pair_that_fits_no_batch_is_named_by_its_place_in_the_split(
+    tokenizer: TextTokenizer,
+) -> None:
+    texts = ["alpha " * 40, "beta", "gamma " * 9]
+    split = Dataset.from_dict({"src": texts, "tgt": texts})
+    config = BatchingConfig(tokens=15, max_length=20, long_pairs=LongPairs.skip)
+    with pytest.raises(UserError, match=r"^train, pair 3 has 11 source and 11 target tokens"):
+        TranslationData(config, DatasetDict(train=split, val=split), tokenizer, 5)
 
 
 def test_few_pairs_can_be_chosen(splits: DatasetDict, tokenizer: TextTokenizer) -> None:
