@@ -18,13 +18,14 @@ from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
-from minitf.evaluation.build import build_model
+from minitf.evaluation.build import build_model, is_named_by_the_user
 from minitf.evaluation.checkpoints import (
     average_checkpoints,
     kept_checkpoints,
     model_weights,
     read_checkpoint,
 )
+from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
     Autosave,
@@ -171,7 +172,7 @@ def _train(
         )
         raise
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
-        raise UserError(f"attention: {error}") from error
+        raise UserError(f"attention: {error}{_cache_hint(settings, model)}") from error
     except Exception as error:
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error
@@ -253,6 +254,16 @@ def _test(
             module.model, module.tokenizer, sources, references, settings.evaluation, device
         )
     return results
+
+
+def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
+    own = is_named_by_the_user(str(settings.attention.get("_target_")))
+    if not own or model.training or model.new_state() is None:
+        return ""
+    return (
+        "; in decoding, `cache` holds the keys of earlier steps and the query is the newest token: "
+        "a class that must see whole sentences sets supports_cache = False"
+    )
 
 
 def _describe(data: Any) -> str:

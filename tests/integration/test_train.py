@@ -291,6 +291,27 @@ def test_an_attention_without_weights_is_trained_and_used(train: Train, tmp_path
     assert {h["alignment"] for h in json.loads(done.stdout)["hypotheses"]} == {None}
 
 
+def test_an_attention_that_knows_no_cache_is_told_what_to_say(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch, minitf.attention\n"
+        "class Window(minitf.attention.MultiHeadAttention):\n"
+        "    def forward(self, query, key, value, attn_mask=None, **kwargs):\n"
+        "        if query is key:\n"
+        "            i = torch.arange(query.shape[1])\n"
+        "            far = (i[:, None] - i).abs() > 2\n"
+        "            attn_mask = far if attn_mask is None else attn_mask | far\n"
+        "        return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)\n"
+        "class Whole(Window):\n"
+        "    supports_cache = False\n"
+    )
+    here = {"PYTHONPATH": str(tmp_path)}
+    done = train("attention._target_=mine.Window", "run_dir=window", env=here)
+    assert done.returncode == 2
+    assert re.search(r"attention: The shape of .*supports_cache = False\n$", done.stderr)
+    done = train("attention._target_=mine.Whole", "run_dir=whole", "trainer.max_steps=4", env=here)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_learned_positions_that_are_too_few_are_told_before_training(
     train: Train, tmp_path: Path, split: str
