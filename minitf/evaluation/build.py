@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -104,6 +105,9 @@ def other_attention(
 ) -> tuple[dict[str, Any], Callable[..., nn.Module]]:
     """Another attention for a trained model, with the options that its weights depend on.
 
+    An option that only the user's own class knew is left out, and a warning names it: a block size
+    changes no result, but a window does.
+
     Args:
         stored: The configuration's attention.
         choice: What to run with instead; its own options win. The stored kernel does not go along.
@@ -115,6 +119,8 @@ def other_attention(
         UserError: as in `attention_factory`.
     """
     options = {k: v for k, v in stored.items() if k not in ("_target_", "_partial_", "kernel")}
+    if is_named_by_the_user(str(stored.get("_target_", ATTENTIONS["custom"]))):
+        options = _known_options(options, choice)
     if callable(choice):
         name = f"{choice.__module__}.{getattr(choice, '__qualname__', choice)}"
         bound = _fitting_options(name, choice, options)
@@ -122,14 +128,7 @@ def other_attention(
     given = {"_target_": choice} if isinstance(choice, str) else dict(choice)
     target = str(given.get("_target_", "custom"))
     merged = {**options, **given, "_target_": ATTENTIONS.get(target, target)}
-    try:
-        return merged, attention_factory(merged)
-    except UserError as error:
-        if not options:
-            raise
-        trained = ", ".join(f"{name}={value}" for name, value in options.items())
-        reason = str(error).removesuffix("; leave it out")
-        raise UserError(f"{reason}, and the run was trained with {trained}") from error
+    return merged, attention_factory(merged)
 
 
 def is_named_by_the_user(target: str) -> bool:
@@ -210,6 +209,23 @@ def _fitting_options(
                 f"{_near(name, known) or '; leave it out'}"
             )
     return fitting
+
+
+def _known_options(options: Mapping[str, Any], choice: AttentionChoice) -> dict[str, Any]:
+    """Those that the chosen class takes; the others are named in a warning."""
+    target = choice if isinstance(choice, str) or callable(choice) else choice.get("_target_")
+    target = "custom" if target is None else target
+    build = target if callable(target) else import_class(ATTENTIONS.get(target, target))
+    parameters = inspect.signature(build).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(options)
+    for name in options.keys() - parameters.keys():
+        warnings.warn(
+            f"attention.{name}={options[name]}, with which the run was trained, is left out: "
+            f"{target} takes no such option",
+            stacklevel=3,
+        )
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 def _near(name: str, known: Iterable[str]) -> str:

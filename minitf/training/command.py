@@ -98,8 +98,11 @@ def _with_run_dir(arguments: list[str]) -> list[str]:
         return arguments
     if any(a.startswith("run_dir=") for a in arguments):
         _fail("resume=DIR goes on in DIR; leave run_dir out")
-    if not Path(resumes[-1].strip("'\"")).is_dir():
+    run_dir = Path(resumes[-1].strip("'\""))
+    if not run_dir.is_dir():
         _fail(f"resume={resumes[-1]}: no such run directory")
+    if not any(a.startswith("data=") for a in arguments):  # so that its keys can be overridden
+        arguments = [f"data={load_config(run_dir / 'config.yaml').data.name}", *arguments]
     return [*arguments, f"run_dir={resumes[-1]}"]
 
 
@@ -117,7 +120,7 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     config = load_config(run_dir / "config.yaml")
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0]
-        if key in ("resume", "run_dir"):
+        if key in ("resume", "run_dir") or override == f"data={config.data.name}":
             continue
         if key in ("experiment", "debug"):
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")

@@ -312,6 +312,25 @@ def test_an_attention_that_knows_no_cache_is_told_what_to_say(train: Train, tmp_
     assert done.returncode == 0, done.stderr
 
 
+def test_keys_of_the_runs_own_data_can_be_changed_on_resume(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for lang in ("en", "de"):
+        for name in ("train", "val"):
+            (tmp_path / "here" / f"{name}.{lang}").write_text("a b\nb a b\n" * 20)
+    small = [option for option in TOY if not option.startswith("data")]
+    data = ["data=text_files", "data.root=here", "data.tests=[]", "run_dir=run"]
+    options = [*small, "trainer.val_check_interval=1", "trainer.max_steps=2"]
+    assert train(*options, *data, toy=False).returncode == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    resume = ["resume=run", "trainer.max_steps=4"]
+    done = train(*resume, "data.root=there", "data.tgt=fr", toy=False)
+    assert done.returncode == 2
+    assert "no file there/val.fr" in done.stderr or "no file there/train.fr" in done.stderr
+    done = train(*resume, "data.root=there", toy=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 4
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_learned_positions_that_are_too_few_are_told_before_training(
     train: Train, tmp_path: Path, split: str

@@ -152,8 +152,15 @@ def test_an_option_that_a_class_hands_on_in_vain_is_a_user_error():
         build_model(ModelConfig(), own, vocab_size=31, pad_id=0)
 
 
-def test_another_attention_must_take_the_options_that_were_trained_with():
-    stored = {"_target_": "my.ALiBi", "slope": 4, "kernel": "math"}
-    message = "MultiheadAttention takes no such option, and the run was trained with slope=4$"
-    with pytest.raises(UserError, match=message):
-        other_attention(stored, "torch")
+@pytest.mark.parametrize("choice", ["torch", {"_target_": "torch"}, nn.MultiheadAttention])
+def test_options_that_only_a_users_class_knew_are_left_out_with_a_warning(choice):
+    stored = {"_target_": "my.ALiBi", "slope": 4, "add_zero_attn": True, "kernel": "math"}
+    with pytest.warns(UserWarning, match=r"attention\.slope=4, with which .* is left out: "):
+        config, build = other_attention(stored, choice)
+    assert set(config) == {"_target_", "add_zero_attn"}
+    assert build(8, 2).add_zero_attn
+
+
+def test_options_of_the_custom_attention_are_not_left_out():
+    with pytest.raises(UserError, match=r"attention\.rotary=4: .* takes no such option"):
+        other_attention({"_target_": "minitf.attention.MultiHeadAttention", "rotary": 4}, "torch")
