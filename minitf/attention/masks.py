@@ -80,11 +80,13 @@ def build_mask(
         padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
     merged = _merge(mask, padding, shape)
     dead = None if num_extra_keys else _dead_rows(merged)
+    if not keep_bool:
+        merged = additive(merged, query.dtype)
     if dead is not None:
         # What they see does not matter: the module sets their results to zero, and with them their
         # gradients.
         merged = merged.masked_fill(dead, 0)
-    return AttentionMask(merged if keep_bool else additive(merged, query.dtype), False, dead)
+    return AttentionMask(merged, False, dead)
 
 
 def causal_mask(T: int, S: int, device: torch.device, offset: int = 0) -> Bool[Tensor, "T S"]:
