@@ -32,10 +32,9 @@ def kept(
         load: reads it; whatever it raises means that it must be made again.
         save: writes it to a path that does not exist yet.
     """
-    if path.exists():
-        with contextlib.suppress(Exception):
-            return load(path)
-        _remove(path)
+    with contextlib.suppress(Exception):  # not there, cut off, of another version, not ours to read
+        return load(path)
+    _remove(path)
     made = make()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

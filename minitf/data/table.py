@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
 
 def read_split(config: TableConfig, file: str) -> list[Pair]:
     """Read one file."""
-    path = Path(config.root).expanduser() / Path(file).expanduser()
+    path = Path(os.path.expanduser(config.root), os.path.expanduser(file))
     if not path.is_file():
         raise UserError(
             f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
@@ -112,18 +113,18 @@ def read_csv(path: Path, src: str, tgt: str) -> Columns:
     """Read comma-separated values (RFC 4180)."""
     csv.field_size_limit(_LONGEST_FIELD)
     rows = _csv_rows(csv.reader(read_lines(path, keep_ends=True), strict=True), path)
-    return _read_delimited(path, src, tgt, rows)
+    return _read_delimited(path, src, tgt, rows, "quote fields that hold commas or quotes")
 
 
 def read_tsv(path: Path, src: str, tgt: str) -> Columns:
     """Read tab-separated values, in which quotes are ordinary characters."""
     lines = enumerate(read_lines(path), start=1)
     rows = ((f"{path}:{number}", line.split("\t")) for number, line in lines if line)
-    return _read_delimited(path, src, tgt, rows)
+    return _read_delimited(path, src, tgt, rows, "a field cannot hold a tab: use csv or jsonl")
 
 
 def _read_delimited(
-    path: Path, src: str, tgt: str, rows: Iterator[tuple[str, list[str]]]
+    path: Path, src: str, tgt: str, rows: Iterator[tuple[str, list[str]]], advice: str
 ) -> Columns:
     """Two columns of rows with their places, of which the first names the columns."""
     header = next(rows, None)
@@ -135,7 +136,7 @@ def _read_delimited(
         if len(row) != len(header[1]):
             raise UserError(
                 f"{place}: {len(row)} fields, but the first row names {len(header[1])} columns; "
-                "quote fields that hold commas or quotes"
+                f"{advice}"
             )
         columns.src.append(row[s])
         columns.tgt.append(row[t])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def split_file(root: str, files: str, lang: str) -> Path:
         UserError: There is none; what the folder holds is listed.
     """
     name = files.replace("{lang}", lang) if "{lang}" in files else f"{files}.{lang}"
-    path = Path(root).expanduser() / Path(name).expanduser()
+    path = Path(os.path.expanduser(root), os.path.expanduser(name))
     if path.is_file():
         return path
     packed = path.with_name(path.name + ".gz")

@@ -48,7 +48,11 @@ def check_settings(settings: TrainConfig) -> None:
 
 
 def check_lengths(
-    model: Transformer, data: TranslationData, splits: DatasetDict, tokenizer: TextTokenizer
+    settings: TrainConfig,
+    model: Transformer,
+    data: TranslationData,
+    splits: DatasetDict,
+    tokenizer: TextTokenizer,
 ) -> None:
     """Check that the model has positions for every sentence that it will read.
 
@@ -58,10 +62,17 @@ def check_lengths(
     most = model.max_positions
     if most is None:
         return
+    if settings.tokenizer.dropout and settings.batching.max_length > most:
+        raise UserError(
+            f"tokenizer.dropout cuts sentences into up to batching.max_length="
+            f"{settings.batching.max_length} tokens, and model.positions=learned has vectors for "
+            f"model.max_length={most}: raise the one or lower the other"
+        )
     longest = {"train": data.longest}
     for name, split in splits.items():
         if name != "train":  # read whole, whatever batching.max_length leaves out of training
-            texts = [*split["src"], *split["tgt"]]
+            chosen = split[: settings.evaluation.test_sentences] if name != "val" else split[:]
+            texts = [*chosen["src"], *chosen["tgt"]]
             longest[name] = 1 + max(map(len, tokenizer.encode_batch(texts)))
     for name, length in longest.items():
         if length > most:

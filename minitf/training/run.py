@@ -113,7 +113,7 @@ def _train(
         settings.tokenizer.dropout,
         user_cache_dir(),
     )
-    check_lengths(model, data, splits, tokenizer)
+    check_lengths(settings, model, data, splits, tokenizer)
     options = dict(settings.trainer)
     if settings.tokenizer.dropout:
         options["reload_dataloaders_every_n_epochs"] = 1  # each epoch cuts its words anew

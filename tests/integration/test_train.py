@@ -353,6 +353,13 @@ def test_learned_positions_that_are_too_few_are_told_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_learned_positions_bound_what_dropout_may_cut(train: Train) -> None:
+    done = train("model.positions=learned", "model.max_length=20", "tokenizer=bpe",
+                 "tokenizer.dropout=0.1")  # fmt: skip
+    assert done.returncode == 2
+    assert "tokenizer.dropout cuts sentences into up to batching.max_length=256" in done.stderr
+
+
 def test_a_run_directory_is_not_written_over(train: Train) -> None:
     assert train("run_dir=one", "trainer.max_steps=2").returncode == 0
     again = train("run_dir=one", "trainer.max_steps=2")

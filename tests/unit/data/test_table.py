@@ -275,3 +275,8 @@ def test_other_pairs_have_another_fingerprint(tmp_path: Path) -> None:
         config = TableConfig(root=str(tmp_path), train=name, val=name)
         prints.add(load_data(config)["train"]._fingerprint)
     assert len(prints) == 2
+
+
+def test_a_tilde_that_names_nobody_is_a_name(tmp_path: Path) -> None:
+    written(tmp_path / "~nobody-9.csv")
+    assert load(tmp_path / "~nobody-9.csv") == PAIRS
