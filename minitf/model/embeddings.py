@@ -14,7 +14,7 @@ class ScaledEmbedding(nn.Embedding):
     """Token embedding times sqrt(E) (Vaswani et al. 2017, section 3.4).
 
     The weight is drawn from N(0, 1/E), so that it suits an output projection that shares it; the
-    factor brings what enters the first layer to unit variance, on a par with the positions.
+    factor brings what enters the first layer to unit variance, on a par with sinusoidal positions.
     """
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:

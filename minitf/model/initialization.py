@@ -7,7 +7,8 @@
 - Biases: zero. Normalisation weights: one.
 
 Every draw is made here, after the model is built, in the order in which its parameters stand. So
-attention classes with torch's parameters start from the same numbers under the same seed.
+attention classes with torch's parameters start from the same numbers under the same seed, if their
+constructors have drawn as many before, as minitf's and torch's do.
 """
 
 from torch import nn

@@ -98,7 +98,8 @@ def samples_text(result: SplitResult, number: int) -> str:
 
 def write_results(path: Path, results: dict[str, SplitResult], run: dict[str, Any]) -> None:
     """results.json: the figures of each test split by its name, and what the run took."""
-    content = {**{name: result.figures() for name, result in results.items()}, **run}
+    figures = {name: result.figures() for name, result in results.items()}
+    content = {**figures, **{key: value for key, value in run.items() if key not in figures}}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(path)
