@@ -64,7 +64,8 @@ class MultiHeadAttention(nn.Module):
     supports_cache = True
     """forward takes `cache`."""
     needs_causal_mask = False
-    """is_causal=True needs no attn_mask beside it."""
+    """is_causal=True needs no attn_mask beside it; a class that derives from this one and defines
+    forward anew is given the mask unless it says so too."""
     __constants__ = ["batch_first"]  # noqa: RUF012 - as torch's module has it
 
     in_proj_weight: Tensor | None  # packed; else None and three of their own

@@ -118,7 +118,7 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "N T E"],
         memory: Float[Tensor, "B S E"],
-        causal_mask: Bool[Tensor, "T T"] | None,
+        causal_mask: Bool[Tensor, "T all"] | None,
         memory_padding_mask: Bool[Tensor, "B S"],
         caches: tuple[KeyValueCache, KeyValueCache] | None = None,
     ) -> Float[Tensor, "N T E"]:
@@ -127,7 +127,8 @@ class DecoderLayer(nn.Module):
         Args:
             x: the target's vectors; N is a multiple of B, a sentence's rows stand together.
             memory: the encoder's output.
-            causal_mask: True above the diagonal; None for an attention that needs none.
+            causal_mask: True at what follows, over what is cached and the target; None for an
+                attention that needs none.
             memory_padding_mask: True at the source's padding.
             caches: this layer's self-attention and cross-attention caches.
         """

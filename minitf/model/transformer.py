@@ -152,7 +152,7 @@ class Transformer(nn.Module):
             self.output_projection.weight = self.tgt_embedding.weight
         # torch's module wants the mask beside is_causal=True, and so may others; ours does not.
         self._needs_causal_mask = any(
-            getattr(layer.self_attn, "needs_causal_mask", True) for layer in self.decoder.layers
+            _needs_causal_mask(type(layer.self_attn)) for layer in self.decoder.layers
         )
         initialize(self)
 
@@ -203,8 +203,8 @@ class Transformer(nn.Module):
         start = 0 if state is None else state.length
         x = self._embed(tgt, self.tgt_embedding, self.tgt_positions, start)
         causal_mask = None
-        if self._needs_causal_mask:
-            causal_mask = _causal_mask(tgt.size(1), tgt.device)
+        if self._needs_causal_mask and (start == 0 or tgt.size(1) > 1):
+            causal_mask = _causal_mask(tgt.size(1), start, tgt.device)
         for index, layer in enumerate(self.decoder.layers):
             caches = None if state is None else state.layer(index)
             x = layer(x, memory, causal_mask, src_padding_mask, caches)
@@ -276,5 +276,19 @@ def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
     return None
 
 
-def _causal_mask(length: int, device: torch.device) -> Bool[Tensor, "T T"]:
-    return torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
+def _causal_mask(length: int, start: int, device: torch.device) -> Bool[Tensor, "T S"]:
+    ones = torch.ones(length, start + length, dtype=torch.bool, device=device)
+    return ones.triu(start + 1)
+
+
+def _needs_causal_mask(attention: type) -> bool:
+    """What the class says that defines forward.
+
+    One that derives from ours with a formula of its own may know is_causal no more than torch's.
+    """
+    for base in attention.__mro__:
+        if "needs_causal_mask" in vars(base):
+            return bool(vars(base)["needs_causal_mask"])
+        if "forward" in vars(base):
+            return True
+    return True

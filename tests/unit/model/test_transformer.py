@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from minitf.attention import MultiHeadAttention
+from minitf.attention.functional import HeadLayout, merge_heads, project_inputs
 from minitf.model import Transformer, label_smoothed_cross_entropy
 
 ATTENTIONS = [MultiHeadAttention, nn.MultiheadAttention]
@@ -110,6 +111,35 @@ def test_a_state_gives_what_the_whole_prefix_gives(make_model, batch, options):
 
 def test_no_state_where_the_attention_has_no_cache(make_model):
     assert make_model(attention=nn.MultiheadAttention).new_state() is None
+
+
+class OwnFormula(MultiHeadAttention):
+    """Derives from ours, and obeys attn_mask and key_padding_mask but not is_causal."""
+
+    def forward(self, query, key, value, key_padding_mask=None, attn_mask=None, cache=None, **_):
+        heads = HeadLayout(self.num_heads, batch_first=True, slices=True)
+        q, k, v = project_inputs(query, key, value, self.in_proj_weight, self.in_proj_bias, heads)
+        if cache is not None:
+            k, v = cache.update(k, v) if not cache.is_full else cache.held(len(q))
+        scores = q @ k.mT / math.sqrt(self.head_dim)
+        for mask in (
+            attn_mask,
+            None if key_padding_mask is None else key_padding_mask[:, None, None],
+        ):
+            scores = scores if mask is None else scores.masked_fill(mask, float("-inf"))
+        return self.out_proj(merge_heads(scores.softmax(-1) @ v, batch_first=True)), None
+
+
+def test_an_own_formula_behind_our_class_does_not_see_the_future(make_model, batch):
+    own, ours = (make_model(attention=c).double().eval() for c in (OwnFormula, MultiHeadAttention))
+    src, tgt = batch
+    torch.testing.assert_close(own(src, tgt), ours(src, tgt), rtol=1e-12, atol=1e-12)
+    memory, padding = own.encode(src), own.src_padding_mask(src)
+    whole = own.decode(tgt, memory, padding)
+    state = own.new_state()
+    cuts = (1, 2, tgt.size(1) - 3)  # one token, and several, behind others
+    pieces = [own.decode(part, memory, padding, state) for part in tgt.split(cuts, dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("tied", "matrices"), [("three_way", 1), ("two_way", 2), ("untied", 3)])
