@@ -193,16 +193,16 @@ def _fitting_options(
     target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     parameters = inspect.signature(build).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(options)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     custom = inspect.signature(MultiHeadAttention).parameters
     fitting = {}
     for name, value in options.items():
         if name in _GIVEN_BY_THE_MODEL:
             raise UserError(f"attention.{name} cannot be set: {_GIVEN_BY_THE_MODEL[name]}")
-        if name in parameters:
+        is_default = name in custom and value == custom[name].default
+        if name in parameters or (takes_any and not is_default):
             fitting[name] = value
-        elif name not in custom or value != custom[name].default:
+        elif not is_default:
             known = [n for n in parameters if n not in _GIVEN_BY_THE_MODEL]
             raise UserError(
                 f"attention.{name}={value}: {target} takes no such option"

@@ -164,3 +164,26 @@ def test_options_that_only_a_users_class_knew_are_left_out_with_a_warning(choice
 def test_options_of_the_custom_attention_are_not_left_out():
     with pytest.raises(UserError, match=r"attention\.rotary=4: .* takes no such option"):
         other_attention({"_target_": "minitf.attention.MultiHeadAttention", "rotary": 4}, "torch")
+
+
+def test_a_class_that_hands_options_on_gets_none_that_was_not_given():
+    class Window(nn.MultiheadAttention):
+        def __init__(self, *args, window=4, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.window = window
+
+    _, build = other_attention({"_target_": "my.Window", "window": 2, "kernel": "auto"}, Window)
+    assert build(8, 2, batch_first=True).window == 2
+
+
+def test_a_class_that_hands_options_on_builds_from_a_configuration(user_module):
+    name = user_module(
+        """
+        from torch import nn
+        class Mine(nn.MultiheadAttention):
+            def __init__(self, *args, window=4, **kwargs):
+                super().__init__(*args, **kwargs)
+        """
+    )
+    build = attention_factory({"_target_": f"{name}.Mine", "window": 2, "kernel": "auto"})
+    assert isinstance(build(8, 2, dropout=0.0, batch_first=True), nn.MultiheadAttention)
