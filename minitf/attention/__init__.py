@@ -46,7 +46,8 @@ found::
 
 **5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
 batch, and in training a decoder's future, which it is to predict. A mask M adds -inf to their
-scores; as exp(-inf) = 0, they get no weight, and the rest still sums to one::
+scores (q is scaled before, as in step 3); as exp(-inf) = 0, they get no weight, and the rest still
+sums to one::
 
     S = q_h k_hᵀ / √D + M                         torch.baddbmm(mask, q, k.transpose(1, 2))
 

@@ -225,7 +225,6 @@ class MultiHeadAttention(nn.Module):
             q, k, v = project_and_scale(self, query)
         else:
             q, k, v = self._project(query, key, value, cache, heads)
-        num_extra_keys = (self.bias_k is not None) + self.add_zero_attn
 
         # 5. Mask: what no head may look at.
         mask = build_mask(
@@ -234,7 +233,7 @@ class MultiHeadAttention(nn.Module):
             shape=(*q.shape[:3], offset + k.shape[2]),
             query=q,
             is_causal=is_causal,
-            num_extra_keys=num_extra_keys,
+            num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
             offset=offset,
             keep_bool=kernel == "inference",
         )

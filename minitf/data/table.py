@@ -136,7 +136,7 @@ def _read_delimited(
         if len(row) != len(header[1]):
             raise UserError(
                 f"{place}: {len(row)} fields, but the first row names {len(header[1])} columns; "
-                f"{advice}"
+                + advice
             )
         columns.src.append(row[s])
         columns.tgt.append(row[t])

@@ -4,6 +4,7 @@ Shapes: B sentences, S source length, N target rows, T target length, E embed_di
 H heads. Masks are torch's: True means "do not attend".
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -222,7 +223,7 @@ class Transformer(nn.Module):
         """
         attentions = [layer.self_attn for layer in self.decoder.layers]
         attentions += [layer.multihead_attn for layer in self.decoder.layers]
-        if not all(getattr(module, "supports_cache", False) for module in attentions):
+        if not all(_takes_cache(module) for module in attentions):
             return None
         return DecoderState(len(self.decoder.layers))
 
@@ -279,6 +280,14 @@ def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
 def _causal_mask(length: int, start: int, device: torch.device) -> Bool[Tensor, "T S"]:
     ones = torch.ones(length, start + length, dtype=torch.bool, device=device)
     return ones.triu(start + 1)
+
+
+def _takes_cache(attention: Any) -> bool:
+    """What the class says, if its forward has the argument: it may derive from one that has."""
+    if not getattr(attention, "supports_cache", False):
+        return False
+    parameters = inspect.signature(attention.forward).parameters.values()
+    return any(p.name == "cache" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _needs_causal_mask(attention: type) -> bool:

@@ -71,8 +71,8 @@ def check_lengths(
     longest = {"train": data.longest}
     for name, split in splits.items():
         if name != "train":  # read whole, whatever batching.max_length leaves out of training
-            chosen = split[: settings.evaluation.test_sentences] if name != "val" else split[:]
-            texts = [*chosen["src"], *chosen["tgt"]]
+            read = split[: None if name == "val" else settings.evaluation.test_sentences]
+            texts = [*read["src"], *read["tgt"]]
             longest[name] = 1 + max(map(len, tokenizer.encode_batch(texts)))
     for name, length in longest.items():
         if length > most:

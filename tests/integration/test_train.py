@@ -269,49 +269,6 @@ def test_a_sweep_is_two_runs_of_one_group(train: Train, tmp_path: Path) -> None:
     assert targets == ["minitf.attention.MultiHeadAttention", "torch.nn.MultiheadAttention"]
 
 
-def test_an_attention_without_weights_is_trained_and_used(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "import minitf.attention\n"
-        "class Silent(minitf.attention.MultiHeadAttention):\n"
-        "    def forward(self, *args, **kwargs):\n"
-        "        return super().forward(*args, **kwargs)[0], None\n"
-    )
-    here = {"PYTHONPATH": str(tmp_path)}
-    done = train("attention._target_=mine.Silent", "run_dir=run", "trainer.max_steps=4", env=here)
-    assert done.returncode == 0, done.stderr
-    assert "no attention map can be drawn: Silent gives no weights of every head" in done.stdout
-    assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["curves.png"]
-    assert "minitf translate run --attention mine.Silent\n" in done.stdout
-    command = [sys.executable, "-m", "minitf", "translate", "run", "--attention", "mine.Silent"]
-    command += ["--text", "a b", "--json"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **here}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert {h["alignment"] for h in json.loads(done.stdout)["hypotheses"]} == {None}
-
-
-def test_an_attention_that_knows_no_cache_is_told_what_to_say(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "import torch, minitf.attention\n"
-        "class Window(minitf.attention.MultiHeadAttention):\n"
-        "    def forward(self, query, key, value, attn_mask=None, **kwargs):\n"
-        "        if query is key:\n"
-        "            i = torch.arange(query.shape[1])\n"
-        "            far = (i[:, None] - i).abs() > 2\n"
-        "            attn_mask = far if attn_mask is None else attn_mask | far\n"
-        "        return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)\n"
-        "class Whole(Window):\n"
-        "    supports_cache = False\n"
-    )
-    here = {"PYTHONPATH": str(tmp_path)}
-    done = train("attention._target_=mine.Window", "run_dir=window", env=here)
-    assert done.returncode == 2
-    assert re.search(r"attention: The shape of .*supports_cache = False\n$", done.stderr)
-    done = train("attention._target_=mine.Whole", "run_dir=whole", "trainer.max_steps=4", env=here)
-    assert done.returncode == 0, done.stderr
-
-
 def test_keys_of_the_runs_own_data_can_be_changed_on_resume(train: Train, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     for lang in ("en", "de"):

@@ -1,0 +1,83 @@
+"""Attention classes of a user, from `python train.py` to `minitf translate`."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Train
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> dict[str, str]:
+    """The environment in which `mine` can be imported."""
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent("""
+            import torch
+            from minitf.attention import MultiHeadAttention
+
+
+            class Silent(MultiHeadAttention):
+                def forward(self, *args, **kwargs):
+                    return super().forward(*args, **kwargs)[0], None
+
+
+            class Window(MultiHeadAttention):
+                def forward(self, query, key, value, attn_mask=None, **kwargs):
+                    if query is key:
+                        i = torch.arange(query.shape[1])
+                        far = (i[:, None] - i).abs() > 2
+                        attn_mask = far if attn_mask is None else attn_mask | far
+                    return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
+
+
+            class Whole(Window):
+                supports_cache = False
+
+
+            class Torchs(MultiHeadAttention):
+                def forward(self, query, key, value, key_padding_mask=None, need_weights=True,
+                            attn_mask=None, average_attn_weights=True, is_causal=False):
+                    return super().forward(query, key, value, key_padding_mask, need_weights,
+                                           attn_mask, average_attn_weights, is_causal)
+        """)
+    )
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_an_attention_without_weights_is_trained_and_used(
+    train: Train, tmp_path: Path, mine: dict[str, str]
+) -> None:
+    done = train("attention._target_=mine.Silent", "run_dir=run", "trainer.max_steps=4", env=mine)
+    assert done.returncode == 0, done.stderr
+    assert "no attention map can be drawn: Silent gives no weights of every head" in done.stdout
+    assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["curves.png"]
+    assert "minitf translate run --attention mine.Silent\n" in done.stdout
+    command = [sys.executable, "-m", "minitf", "translate", "run", "--attention", "mine.Silent"]
+    command += ["--text", "a b", "--json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **mine}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert {h["alignment"] for h in json.loads(done.stdout)["hypotheses"]} == {None}
+
+
+def test_an_attention_that_a_cache_does_not_suit_is_told_what_to_say(
+    train: Train, mine: dict[str, str]
+) -> None:
+    done = train("attention._target_=mine.Window", "run_dir=window", env=mine)
+    assert done.returncode == 2
+    assert re.search(r"attention: The shape of .*supports_cache = False\n$", done.stderr)
+
+
+@pytest.mark.parametrize("name", ["Whole", "Torchs"])
+def test_an_attention_without_a_cache_is_trained(
+    train: Train, mine: dict[str, str], name: str
+) -> None:
+    done = train(f"attention._target_=mine.{name}", "trainer.max_steps=20", env=mine)
+    assert done.returncode == 0, done.stderr
