@@ -4,7 +4,9 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from minitf.config.errors import UserError
 
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file or to /dev/null")
+    warnings.formatwarning = _warning  # type: ignore[assignment]
     try:
         return _run(arguments)
     except UserError as error:
@@ -85,6 +88,11 @@ def _run(arguments: list[str]) -> int:
 def _fail(message: str) -> int:
     print(f"minitf: {message}", file=sys.stderr)
     return 2
+
+
+def _warning(message: Warning | str, *_: Any) -> str:
+    """A warning as a user of commands reads it: not where in the code it was given."""
+    return f"minitf: warning: {' '.join(str(message).split())}\n"
 
 
 def _help() -> str:

@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog.split()[-1]}: {message}; see {self.prog} --help")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, attention_action: str = "store") -> None:
     """--checkpoint, --attention, --kernel and --device."""
     group = parser.add_argument_group("model")
     group.add_argument(
@@ -48,6 +48,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--attention",
         metavar="NAME",
+        action=attention_action,
         help="run with this attention: custom, torch, or package.module.Class "
         "(default: the one it was trained with)",
     )
@@ -57,11 +58,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default auto)")
 
 
-def load_model(directory: str, arguments: argparse.Namespace) -> "Translator":
-    """The model that `directory` and the options of `add_model_arguments` name."""
+def load_model(directory: str, arguments: argparse.Namespace, name: str | None) -> "Translator":
+    """The model that `directory` and the options of `add_model_arguments` name.
+
+    Args:
+        directory: A run, or an export.
+        arguments: What was parsed.
+        name: The attention, if another than the run's.
+    """
     from minitf.evaluation import load
 
-    name: str | None = arguments.attention
     if name is not None and "." in name and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # the user's own class, as `python -m` would find it
     attention: str | Mapping[str, str] | None = name

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 With two runs both translate the first one's test splits (or --src), and a paired bootstrap says
-whether the second differs from the first by more than chance.
+whether the second differs from the first by more than chance. --attention given twice is for each
+of them in turn.
 
 examples:
   minitf evaluate outputs/latest
   minitf evaluate outputs/latest --split val --beam-size 5 --attention torch
   minitf evaluate outputs/latest --src test.en --ref test.de --tokenize none --lowercase
-  minitf evaluate RUN_A RUN_B --json > comparison.json"""
+  minitf evaluate RUN_A RUN_B --json > comparison.json
+  minitf evaluate RUN_A RUN_B --attention custom --attention my.Attention"""
 
 Pairs = tuple[str, list[str], list[str]]
 """A name, sources, references."""
@@ -56,18 +58,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     add_decoding_arguments(parser)
-    add_model_arguments(parser)
+    add_model_arguments(parser, attention_action="append")
     arguments = parser.parse_intermixed_args(argv)
     _check(arguments)
 
-    first = load_model(arguments.run_dir, arguments)
+    named = arguments.attention or [None]
+    first = load_model(arguments.run_dir, arguments, named[0])
     sets = _pairs(first, arguments)
     if arguments.translations and len(sets) > 1:
         names = ", ".join(name for name, _, _ in sets)
         raise UserError(f"--translations takes one split; choose with --split: {names}")
     translators = [first]
     if arguments.other is not None:
-        translators.append(load_model(arguments.other, arguments))
+        translators.append(load_model(arguments.other, arguments, named[-1]))
     results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
     if arguments.translations:
         lines = [one_line(text) + "\n" for text in results[0][-1].translations]
@@ -85,6 +88,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("evaluate: --src and --ref go together, as parallel files")
     if arguments.src is not None and arguments.split:
         raise UserError("evaluate: give --split, or --src with --ref, not both")
+    runs = 1 if arguments.other is None else 2
+    if len(arguments.attention or []) > runs:
+        raise UserError(
+            f"evaluate: --attention is given once, or once for each of two runs; received "
+            f"{len(arguments.attention)} for {runs}"
+        )
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"evaluate: --limit must be at least 1; received {arguments.limit}")
 

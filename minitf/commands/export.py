@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser.set_defaults(device="cpu")
     arguments = parser.parse_args(argv)
 
-    translator = load_model(arguments.run_dir, arguments)
+    translator = load_model(arguments.run_dir, arguments, arguments.attention)
     from minitf.export import export
 
     check = export(translator, arguments.to, Path(arguments.output), Path(arguments.run_dir))

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
     with contextlib.ExitStack() as files:
         source = _open_input(arguments, files)  # before the model: a wrong name is told at once
-        translator = load_model(arguments.run_dir, arguments)
+        translator = load_model(arguments.run_dir, arguments, arguments.attention)
         job = Job(translator, arguments)
         if source is None:
             from minitf.commands.prompt import converse

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -18,7 +19,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from minitf.config.compose import GROUPS, options
+from minitf.config.compose import GROUPS, compose_config, options
 from minitf.config.errors import UserError
 
 
@@ -107,7 +108,9 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
     elif error.object_type is not None and hasattr(error.object_type, "__dataclass_fields__"):
         known = list(error.object_type.__dataclass_fields__)
     where = f"{parent} has no key {leaf!r}" if parent else f"there is no key or group {leaf!r}"
-    message = f"{where}; {neighbours(leaf, known)}"
+    places = _elsewhere(leaf)
+    meant = f"did you mean {' or '.join(places)}? " if places else ""
+    message = f"{where}; {meant}{neighbours(leaf, known)}"
     if parent == "data.tests":
         message += f"; a further test split: +{key}=FILE"
     if parent in ("trainer", "attention", "callbacks", "logger.wandb"):
@@ -115,7 +118,25 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
     return message
 
 
+def _elsewhere(leaf: str) -> list[str]:
+    """The keys that end so, in the configuration that runs when nothing is overridden."""
+
+    def walk(node: Any, prefix: str) -> Iterable[str]:
+        for key, value in node.items():
+            if key == leaf and prefix:
+                yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+
+    return list(walk(OmegaConf.to_container(compose_config()), ""))
+
+
 def _composition(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if (sweep := re.match(r"Ambiguous value for argument '(.*)'", lines[0])) is not None:
+        return (
+            f"{sweep[1]}: several values are a sweep, with -m; a list is written [A,B], "
+            "and a text with commas '\"A,B\"'"
+        )
     text = " ".join(lines) if isinstance(error, ConfigCompositionException) else lines[0]
     return re.sub(r"\s+", " ", text)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention import KeyValueCache
+from minitf.attention.contract import takes_cache
 from minitf.equivalence.oracle import causal_mask
 from minitf.equivalence.properties import (
     BATCH,
@@ -18,7 +19,7 @@ from minitf.equivalence.properties import (
 
 def _cached_module(subject: Subject) -> nn.Module:
     module = subject.module()
-    if not getattr(module, "supports_cache", False):
+    if not takes_cache(module):
         raise NotApplicable("offers no cache")
     return module
 

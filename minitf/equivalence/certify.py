@@ -30,6 +30,7 @@ from minitf.equivalence.settings import VerifySettings
 from minitf.equivalence.task import Task, letters_task, scenes_task, text_task
 from minitf.equivalence.training_level import ENVELOPE_RULE, run_training_level
 from minitf.equivalence.verdict import RULE, Verdict, worst
+from minitf.evaluation.build import other_attention
 
 Progress = Callable[[LevelReport], None]
 
@@ -55,6 +56,7 @@ class Verification:
 
             self._run = read_stored(Path(settings.run))
             self.model, self.weights = self._run.config.model, self._run.weights
+        self.in_model = (self._as_trained(self.reference), self._as_trained(self.candidate))
 
     @functools.cached_property
     def task(self) -> Task:
@@ -67,6 +69,14 @@ class Verification:
         if self.settings.data == "letters":
             return letters_task(self.settings.seed)
         return scenes_task(self.settings.seed)
+
+    def _as_trained(self, side: Implementation) -> Implementation:
+        """The side with the run's own attention options, on which its weights may depend."""
+        if self._run is None:
+            return side
+        options, _ = other_attention(self._run.config.attention, side.build)
+        del options["_target_"]
+        return dataclasses.replace(side, options={**options, **side.options})
 
     def cases(self) -> list[Case]:
         """The case matrix of the setting, without options that a constructor does not take."""
@@ -107,8 +117,7 @@ class Verification:
     def _model(self) -> Iterator[LevelReport]:
         for dtype in self.settings.dtypes("float32", "bfloat16", "float64"):
             result = run_model_level(
-                self.reference,
-                self.candidate,
+                *self.in_model,
                 self.model,
                 self.task,
                 dtype,
@@ -125,8 +134,7 @@ class Verification:
         model = dataclasses.replace(self.model, dropout=self.model.dropout or 0.1)
         for dtype in self.settings.dtypes("float32", "bfloat16"):
             result = run_training_level(
-                self.reference,
-                self.candidate,
+                *self.in_model,
                 model,
                 self.task,
                 dtype,
@@ -141,7 +149,7 @@ class Verification:
     def _decoding(self) -> Iterator[LevelReport]:
         effort = self.settings.effort
         weights = self.weights or train_weights(
-            self.reference,
+            self.in_model[0],
             self.model,
             self.task,
             self.device,
@@ -151,8 +159,7 @@ class Verification:
         )
         for dtype in self.settings.dtypes("float32"):
             results = run_decoding_level(
-                self.reference,
-                self.candidate,
+                *self.in_model,
                 self.model,
                 self.task,
                 weights,

@@ -129,10 +129,10 @@ def run_decoding_level(
     def model(side: Implementation) -> Transformer:
         return build(config, side, task.vocab_size, weights).to(device, dtype).eval()
 
-    truth = oracle_model(config, weights, task.vocab_size).to(device).eval()
+    truth = oracle_model(config, reference, weights, task.vocab_size).to(device).eval()
     noisy = [
         add_rounding(
-            oracle_model(config, weights, task.vocab_size).to(device).eval(),
+            oracle_model(config, reference, weights, task.vocab_size).to(device).eval(),
             RandomRounding(dtype, seed + draw),
         )
         for draw in range(ROUNDING_DRAWS)

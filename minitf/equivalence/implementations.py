@@ -5,7 +5,6 @@
 
 import difflib
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +13,7 @@ from typing import Any
 from torch import nn
 
 from minitf.config.errors import UserError
-
-NAMES = {
-    "torch": "torch.nn.MultiheadAttention",
-    "custom": "minitf.attention.MultiHeadAttention",
-}
+from minitf.evaluation.build import ATTENTIONS, import_class
 
 TORCH_OPTIONS = ("bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim")
 """What torch's constructor takes and not every other one; cases that need it may be left out."""
@@ -92,29 +87,15 @@ def resolve(side: str, config: str | Mapping[str, Any]) -> Implementation:
     name = options.pop("name", None)
     target = options.pop("_target_", None)
     if target is None:
-        if name not in NAMES:
+        if name not in ATTENTIONS:
             raise UserError(
-                f"{side} must be one of {', '.join(NAMES)}, or {side}._target_=package.Class; "
-                f"got {name!r}{neighbours(str(name), NAMES)}"
+                f"{side} must be one of {', '.join(ATTENTIONS)}, or {side}._target_=package.Class; "
+                f"got {name!r}{neighbours(str(name), ATTENTIONS)}"
             )
-        target = NAMES[name]
-    build = _import(side, target)
+        target = ATTENTIONS[name]
+    build = import_class(target, f"{side}._target_")
     _check_options(side, target, build, options)
     return Implementation(name or target, build, options)
-
-
-def _import(side: str, target: str) -> Callable[..., nn.Module]:
-    module_name, _, attribute = target.rpartition(".")
-    try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{side}._target_ must be an importable class, got {target!r} ({error}); "
-            f"is the directory that holds it on PYTHONPATH?"
-        ) from error
-    if not callable(build):
-        raise UserError(f"{side}._target_ must be a class, got {target!r}, {type(build).__name__}")
-    return build  # type: ignore[no-any-return]
 
 
 def _check_options(

@@ -142,10 +142,10 @@ def run_model_level(
         build(config, side, task.vocab_size, weights).to(device, dtype)
         for side in (reference, candidate)
     ]
-    truth = oracle_model(config, weights, task.vocab_size).to(device)
+    truth = oracle_model(config, reference, weights, task.vocab_size).to(device)
     noisy = [
         add_rounding(
-            oracle_model(config, weights, task.vocab_size).to(device),
+            oracle_model(config, reference, weights, task.vocab_size).to(device),
             RandomRounding(dtype, seed + draw),
         )
         for draw in range(ROUNDING_DRAWS)

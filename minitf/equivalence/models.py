@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
-from minitf.equivalence.implementations import Implementation
+from minitf.equivalence.implementations import TORCH_OPTIONS, Implementation
 from minitf.equivalence.oracle import OracleAttention
 from minitf.equivalence.rounding import Rounding
 from minitf.equivalence.task import PAD, TokenBatch
@@ -72,9 +73,13 @@ def initial_weights(
     return copy.deepcopy(model.state_dict())
 
 
-def oracle_model(config: ModelConfig, weights: Weights, vocab_size: int) -> Transformer:
-    """The same model in float64 with the oracle's attention."""
-    model = build(without_dropout(config), OracleAttention, vocab_size).double()
+def oracle_model(
+    config: ModelConfig, reference: Implementation, weights: Weights, vocab_size: int
+) -> Transformer:
+    """The same model in float64 with the oracle's attention, and the reference's extra keys."""
+    options = {k: v for k, v in reference.options.items() if k in TORCH_OPTIONS}
+    attention = functools.partial(OracleAttention, **options)
+    model = build(without_dropout(config), attention, vocab_size).double()
     model.load_state_dict({name: x.double() for name, x in weights.items()})
     return model
 

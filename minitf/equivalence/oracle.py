@@ -178,6 +178,8 @@ class OracleAttention(nn.Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         batch_first: bool = True,
         rotary_base: float | None = None,
     ) -> None:
@@ -186,8 +188,12 @@ class OracleAttention(nn.Module):
         self.num_heads = num_heads
         self.rotary_base = rotary_base
         self.rounding: Rounding = EXACT
-        like = nn.MultiheadAttention(embed_dim, num_heads, bias=bias, dtype=torch.float64)
+        self.add_zero_attn = add_zero_attn
+        like = nn.MultiheadAttention(
+            embed_dim, num_heads, bias=bias, add_bias_kv=add_bias_kv, dtype=torch.float64
+        )
         self.in_proj_weight, self.in_proj_bias = like.in_proj_weight, like.in_proj_bias
+        self.bias_k, self.bias_v = like.bias_k, like.bias_v
         self.out_proj = like.out_proj
 
     def forward(
@@ -212,6 +218,7 @@ class OracleAttention(nn.Module):
             num_heads=self.num_heads,
             attn_mask=attn_mask,
             key_padding_mask=key_padding_mask,
+            add_zero_attn=self.add_zero_attn,
             rotary_base=self.rotary_base,
             rounding=self.rounding,
         )

@@ -5,14 +5,16 @@ two results that must be equal may differ by SLACK units in the last place of th
 Where exact equality follows from the formula, because a weight is exactly zero, it is asked for.
 """
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 
+from minitf.attention.contract import needs_causal_mask
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.oracle import causal_mask
 from minitf.equivalence.ulp import ulp_size
@@ -126,22 +128,39 @@ def weights_of(module: nn.Module, *inputs: Tensor, **options: object) -> tuple[T
     return output, weights
 
 
-def no_future_leak(subject: Subject) -> None:
-    """Under a causal mask the Jacobian of output t by inputs later than t is exactly zero."""
+def _causal_jacobians(subject: Subject) -> Iterator[tuple[int, Tensor]]:
+    """Each output position t, and its Jacobian's product (B, T, E) by the inputs.
+
+    With the causal mask; and by is_causal alone where the class says that it needs no mask.
+    """
     module = subject.module()
-    for need_weights in (False, True):
+    masks: list[Tensor | None] = [causal_mask(TARGET, TARGET, subject.device)]
+    if not needs_causal_mask(type(module)):
+        masks.append(None)
+    for mask, need_weights in itertools.product(masks, (False, True)):
         x = subject.tensor(BATCH, TARGET, EMBED).requires_grad_()
-        mask = causal_mask(TARGET, TARGET, subject.device)
         output, _ = module(x, x, x, attn_mask=mask, is_causal=True, need_weights=need_weights)
         for t in range(TARGET):
             cotangent = subject.tensor(BATCH, EMBED)
-            (jacobian,) = torch.autograd.grad(
-                (output[:, t] * cotangent).sum(), x, retain_graph=True
-            )
-            if bool((jacobian[:, t + 1 :] != 0).any()):
-                raise Violated(f"output {t} depends on later inputs")
-            if not bool((jacobian[:, : t + 1] != 0).any(-1).all()):
-                raise Violated(f"output {t} does not depend on every input up to it")
+            product = (output[:, t] * cotangent).sum()
+            (jacobian,) = torch.autograd.grad(product, x, retain_graph=True)
+            yield t, jacobian
+
+
+def no_future_leak(subject: Subject) -> None:
+    """In a causal call the Jacobian of output t by inputs later than t is exactly zero."""
+    for t, jacobian in _causal_jacobians(subject):
+        if bool((jacobian[:, t + 1 :] != 0).any()):
+            raise Violated(f"output {t} depends on later inputs")
+
+
+def whole_past(subject: Subject) -> None:
+    """In a causal call output t depends on every input up to t."""
+    for t, jacobian in _causal_jacobians(subject):
+        seen = (jacobian[:, : t + 1] != 0).any(-1).all(0)
+        if not bool(seen.all()):
+            blind = int((~seen).nonzero()[0])
+            raise Violated(f"output {t} does not depend on input {blind}")
 
 
 def padding_content(subject: Subject) -> None:
@@ -294,6 +313,7 @@ Check = Callable[[Subject], None]
 
 PLAIN_CHECKS: tuple[Check, ...] = (
     no_future_leak,
+    whole_past,
     padding_content,
     padding_poison,
     batch_invariance,

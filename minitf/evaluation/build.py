@@ -158,8 +158,12 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
     return attention_factory(attention)
 
 
-def import_class(path: str) -> Callable[..., nn.Module]:
+def import_class(path: str, key: str = "attention") -> Callable[..., nn.Module]:
     """The class at `package.module.Class`.
+
+    Args:
+        path: Its import path.
+        key: The option that names it, for errors.
 
     Raises:
         UserError: in one line, the cause and the names that are near.
@@ -167,7 +171,7 @@ def import_class(path: str) -> Callable[..., nn.Module]:
     module_name, _, name = path.rpartition(".")
     if not module_name:
         raise UserError(
-            f"attention={path}: there is {', '.join(ATTENTIONS)}, or a class's import path "
+            f"{key}={path}: there is {', '.join(ATTENTIONS)}, or a class's import path "
             f"as in package.module.Class{_near(path, ATTENTIONS)}"
         )
     try:
@@ -175,17 +179,15 @@ def import_class(path: str) -> Callable[..., nn.Module]:
     except Exception as error:  # the user's module may raise anything while it is imported
         cause = " ".join(str(error).split()) or "no message"
         raise UserError(
-            f"attention={path}: cannot import {module_name} ({type(error).__name__}: {cause}); "
+            f"{key}={path}: cannot import {module_name} ({type(error).__name__}: {cause}); "
             f"give package.module.Class, from a directory on PYTHONPATH"
         ) from error
     found = getattr(module, name, None)
     if found is None:
         there = [n for n, value in vars(module).items() if inspect.isclass(value)]
-        raise UserError(f"attention={path}: {module_name} has no {name!r}{_near(name, there)}")
+        raise UserError(f"{key}={path}: {module_name} has no {name!r}{_near(name, there)}")
     if not callable(found):
-        raise UserError(
-            f"attention={path}: must be a class, but it is of type {type(found).__name__}"
-        )
+        raise UserError(f"{key}={path}: must be a class, but it is of type {type(found).__name__}")
     return found  # type: ignore[no-any-return]
 
 

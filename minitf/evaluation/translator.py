@@ -24,7 +24,7 @@ from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 
 
-@dataclass
+@dataclass(repr=False)
 class Translator:
     """A model, its tokenizer, and the configuration it was trained with."""
 
@@ -34,6 +34,13 @@ class Translator:
     """Its `attention` is what the model runs with, which may not be what it was trained with."""
     origin: str
     """The file, or files, that the weights came from."""
+
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return (
+            f"Translator({self.origin}: {parameters:,} parameters, vocabulary "
+            f"{self.model.vocab_size:,}, on {self.device})"
+        )
 
     @property
     def device(self) -> torch.device:

@@ -61,6 +61,19 @@ def check_pad_id(pad_id: int, vocab_size: int) -> None:
         raise ValueError(f"pad_id must be from 0 to vocab_size - 1, got {pad_id}")
 
 
+def check_attention(attention: object) -> None:
+    """The attention is what builds one, not its name in a configuration.
+
+    Raises:
+        ValueError: where it is not.
+    """
+    if not callable(attention):
+        raise ValueError(
+            "attention must be a class such as minitf.attention.MultiHeadAttention or "
+            f"torch.nn.MultiheadAttention, got {attention!r}"
+        )
+
+
 def check_takes_rotary_base(attention: Callable[..., nn.Module]) -> None:
     """An attention can turn its queries and keys.
 

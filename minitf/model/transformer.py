@@ -4,7 +4,6 @@ Shapes: B sentences, S source length, N target rows, T target length, E embed_di
 H heads. Masks are torch's: True means "do not attend".
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
+from minitf.attention.contract import needs_causal_mask, takes_cache
 from minitf.model.attention_maps import attention_maps
 from minitf.model.checks import (
+    check_attention,
     check_choice,
     check_heads,
     check_pad_id,
@@ -104,6 +105,7 @@ class Transformer(nn.Module):
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("tied_embeddings", tied_embeddings, ("three_way", "two_way", "untied"))
         check_pad_id(pad_id, vocab_size)
+        check_attention(attention)
 
         def new_attention(**rotary: float) -> nn.Module:
             return attention(
@@ -153,7 +155,7 @@ class Transformer(nn.Module):
             self.output_projection.weight = self.tgt_embedding.weight
         # torch's module wants the mask beside is_causal=True, and so may others; ours does not.
         self._needs_causal_mask = any(
-            _needs_causal_mask(type(layer.self_attn)) for layer in self.decoder.layers
+            needs_causal_mask(type(layer.self_attn)) for layer in self.decoder.layers
         )
         initialize(self)
 
@@ -223,7 +225,7 @@ class Transformer(nn.Module):
         """
         attentions = [layer.self_attn for layer in self.decoder.layers]
         attentions += [layer.multihead_attn for layer in self.decoder.layers]
-        if not all(_takes_cache(module) for module in attentions):
+        if not all(takes_cache(module) for module in attentions):
             return None
         return DecoderState(len(self.decoder.layers))
 
@@ -280,24 +282,3 @@ def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
 def _causal_mask(length: int, start: int, device: torch.device) -> Bool[Tensor, "T S"]:
     ones = torch.ones(length, start + length, dtype=torch.bool, device=device)
     return ones.triu(start + 1)
-
-
-def _takes_cache(attention: Any) -> bool:
-    """What the class says, if its forward has the argument: it may derive from one that has."""
-    if not getattr(attention, "supports_cache", False):
-        return False
-    parameters = inspect.signature(attention.forward).parameters.values()
-    return any(p.name == "cache" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _needs_causal_mask(attention: type) -> bool:
-    """What the class says that defines forward.
-
-    One that derives from ours with a formula of its own may know is_causal no more than torch's.
-    """
-    for base in attention.__mro__:
-        if "needs_causal_mask" in vars(base):
-            return bool(vars(base)["needs_causal_mask"])
-        if "forward" in vars(base):
-            return True
-    return True

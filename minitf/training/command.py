@@ -1,5 +1,6 @@
 """The command `python train.py`: Hydra composes, `train` runs, errors are one line."""
 
+import dataclasses
 import math
 import os
 import sys
@@ -11,14 +12,19 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from minitf.config import UserError
 from minitf.config.compose import GROUPS, config_dir, load_config, register, typed
 from minitf.config.messages import explain
-from minitf.training.sweep import Sweep
+from minitf.config.schema import TrainConfig
+from minitf.training.sweep import Sweep, print_summary
 
 _failures: list[str] = []
 """Of a sweep's jobs: one that a user can put right does not keep the others back."""
+
+_finished: list[tuple[str, Path]] = []
+"""Of a sweep's jobs, by name: the folders of those that came to their end."""
 
 RANK_CONFIG = "MINITF_RANK_CONFIG"
 """Set for the further processes of a data-parallel run: the configuration that rank 0 wrote."""
@@ -28,13 +34,17 @@ def main() -> None:
     """Entry point of train.py; ends the process with 0, 2 for a user's error, 128 + signal."""
     register()
     _failures.clear()
+    _finished.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     try:
         if path := os.environ.get(RANK_CONFIG):
             _run(load_config(Path(path)))
         else:
+            _refuse_dashes(sys.argv[1:])
             sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
             _hydra_main()
+        if _finished:
+            print_summary(_finished, Console(soft_wrap=True))
         if _failures:
             _fail(f"{len(_failures)} of the sweep's runs failed: {'; '.join(_failures)}")
     except UserError as error:
@@ -67,7 +77,10 @@ def _hydra_main(config: DictConfig) -> float | None:
     try:
         if config.resume is not None:
             config = resumed(config, overrides)
-        return _run(config, sweep)
+        best = _run(config, sweep)
+        if sweep is not None:
+            _finished.append((sweep.name, Path(config.run_dir)))
+        return best
     except UserError as error:  # here, because Hydra prints lines of its own about a failed job
         if sweep is None:
             _fail(str(error))
@@ -89,6 +102,22 @@ def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
 def _flags_first(arguments: list[str]) -> list[str]:
     """`model=tiny -m attention=custom,torch`: argparse takes no flag between two overrides."""
     return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
+
+
+def _refuse_dashes(arguments: list[str]) -> None:
+    """`--model tiny`, as other programs are told: say how it is written here.
+
+    Raises:
+        UserError: an argument is one of our keys behind dashes.
+    """
+    keys = {field.name for field in dataclasses.fields(TrainConfig)} | set(GROUPS)
+    for number, argument in enumerate(arguments):
+        key, equals, value = argument.lstrip("-").partition("=")
+        key = key.replace("-", "_")
+        if argument.startswith("-") and key.partition(".")[0] in keys:
+            rest = arguments[number + 1 : number + 2]
+            value = value if equals else (rest[0] if rest and "=" not in rest[0] else "VALUE")
+            raise UserError(f"an option is written without dashes: {key}={value}")
 
 
 def _with_run_dir(arguments: list[str]) -> list[str]:

@@ -76,3 +76,8 @@ def begin(run_dir: Path, config: dict[str, Any], tokenizer: TextTokenizer, *, re
         temporary = latest.with_name(f".latest-{os.getpid()}")
         temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
         temporary.replace(latest)
+
+
+def shown(path: Path) -> str:
+    """As a user would type it: relative where it lies below the working directory."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -159,6 +159,8 @@ class TranslationModule(LightningModule):
         self._val_tokens = 0
         found = {"val/loss": loss, "val/perplexity": loss.exp()}
         sources, references = self._val_pairs
+        if self.trainer.sanity_checking:  # that it runs: with random weights no translation ends
+            sources, references = sources[:2], references[:2]
         if sources:
             translations = translate_texts(
                 self.model, self.tokenizer, sources, DecodingConfig(), self.device

@@ -80,7 +80,11 @@ def write_figures(
     if (metrics := run_dir / "metrics.csv").is_file():  # no update, no metrics
         figures["curves"] = training_curves(read_metrics(metrics))
     pair = _readable_pair(module.tokenizer, result)
-    if pair is not None:
+    if pair is None:
+        console.print(
+            "no attention figure: none of the translations has 1 to 40 tokens", highlight=False
+        )
+    else:
         ids = module.tokenizer.encode_batch(pair)
         try:
             figures["attention"] = attention_map_figure(module.model, module.tokenizer, *ids)

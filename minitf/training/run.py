@@ -39,7 +39,7 @@ from minitf.training.callbacks import (
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 from minitf.training.checks import check_lengths, check_settings
 from minitf.training.data import TranslationData
-from minitf.training.directory import begin, held
+from minitf.training.directory import begin, held, shown
 from minitf.training.environment import device_name
 from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
@@ -115,6 +115,9 @@ def _train(
     )
     check_lengths(settings, model, data, splits, tokenizer)
     options = dict(settings.trainer)
+    if is_named_by_the_user(str(settings.attention.get("_target_"))):
+        # What validation and decoding ask of a class is tried before the first update.
+        options["num_sanity_val_steps"] = options.get("num_sanity_val_steps") or 1
     if settings.tokenizer.dropout:
         options["reload_dataloaders_every_n_epochs"] = 1  # each epoch cuts its words anew
     stored = {"config": stored, "tokenizer": tokenizer.fingerprint}
@@ -153,7 +156,7 @@ def _train(
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
         f" attention {settings.attention.get('_target_')}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
-        f"run        {_shown(run_dir)}",
+        f"run        {shown(run_dir)}",
         highlight=False,
     )
     if resumed_at is not None and resumed_at >= trainer.max_steps > 0:
@@ -167,7 +170,7 @@ def _train(
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "
-            f"go on with: python train.py resume={_shown(run_dir)}",
+            f"go on with: python train.py resume={shown(run_dir)}",
             highlight=False,
         )
         raise
@@ -180,7 +183,7 @@ def _train(
     if not trainer.is_global_zero:
         return None
     results = _test(settings, module, splits, run_dir, trainer, console)
-    report(settings, results, module, trainer, monitor, run_dir, console, _shown(run_dir))
+    report(settings, results, module, trainer, monitor, run_dir, console, shown(run_dir))
     return None if best.best_model_score is None else float(best.best_model_score)
 
 
@@ -269,7 +272,3 @@ def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
 def _describe(data: Any) -> str:
     options = {k: v for k, v in vars(data).items() if k in ("root", "path", "train") and v}
     return " ".join([data.name, *(f"{k}={v}" for k, v in options.items())])
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

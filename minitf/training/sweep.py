@@ -1,6 +1,14 @@
 """What a run knows of the sweep it belongs to."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from minitf.training.directory import shown
 
 
 class Sweep(NamedTuple):
@@ -10,3 +18,32 @@ class Sweep(NamedTuple):
     """The sweep's name."""
     name: str
     """The run's name in it: the overrides that it got."""
+
+
+def print_summary(runs: Sequence[tuple[str, Path]], console: Console) -> None:
+    """One line for each run of a sweep: its scores on each test split, and its folder.
+
+    A run is named by the overrides that not all of them have.
+
+    Args:
+        runs: the runs that came to their end, by name and folder; each holds a results.json.
+        console: where the table goes.
+    """
+    results = [json.loads((folder / "results.json").read_text()) for _, folder in runs]
+    words = [name.split() for name, _ in runs]
+    common = set(words[0]).intersection(*words[1:]) if len(runs) > 1 else set()
+    splits = [key for key, value in results[0].items() if isinstance(value, dict)]
+    table = Table(title="the sweep's runs", title_justify="left")
+    table.add_column("run")
+    for split in splits:
+        table.add_column(f"{split}\nloss", justify="right")
+        table.add_column("\nBLEU", justify="right")
+    table.add_column("\nfolder", overflow="fold")
+    for (_, folder), result, own in zip(runs, results, words, strict=True):
+        name = " ".join(word for word in own if word not in common)
+        found = [result.get(split, {}) for split in splits]  # a sweep over data has others too
+        scores = [f"{of[key]:.{digits}f}" if key in of else "-"
+                  for of in found for key, digits in (("loss", 4), ("bleu", 2))]  # fmt: skip
+        table.add_row(name, *scores, shown(folder))
+    console.print()
+    console.print(table)

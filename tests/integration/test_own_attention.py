@@ -73,6 +73,7 @@ def test_an_attention_that_a_cache_does_not_suit_is_told_what_to_say(
     done = train("attention._target_=mine.Window", "run_dir=window", env=mine)
     assert done.returncode == 2
     assert re.search(r"attention: The shape of .*supports_cache = False\n$", done.stderr)
+    assert "update" not in done.stdout  # it is told before the training
 
 
 @pytest.mark.parametrize("name", ["Whole", "Torchs"])
@@ -81,3 +82,30 @@ def test_an_attention_without_a_cache_is_trained(
 ) -> None:
     done = train(f"attention._target_=mine.{name}", "trainer.max_steps=20", env=mine)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_runs_are_compared_each_with_its_own_attention(
+    train: Train, tmp_path: Path, mine: dict[str, str]
+) -> None:
+    for name in ("Silent", "Torchs"):
+        done = train(
+            f"attention._target_=mine.{name}", f"run_dir={name}", "trainer.max_steps=4", env=mine
+        )
+        assert done.returncode == 0, done.stderr
+
+    def evaluate(*attentions: str) -> subprocess.CompletedProcess[str]:
+        named = [x for name in attentions for x in ("--attention", f"mine.{name}")]
+        command = [sys.executable, "-m", "minitf", "evaluate", "Silent", "Torchs", "--json"]
+        return subprocess.run(
+            [*command, "--limit", "5", *named], cwd=tmp_path, env={**os.environ, **mine},
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = evaluate("Silent", "Torchs")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    losses = [result["loss"] for result in found["results"]]
+    assert losses[0] == losses[1]  # the same formula, seed and updates
+    done = evaluate("Silent", "Torchs", "Window")
+    assert done.returncode == 2
+    assert "once, or once for each of two runs; received 3 for 2" in done.stderr

@@ -254,6 +254,13 @@ def test_a_sweeps_bad_value_does_not_keep_the_others_back(train: Train, tmp_path
     assert "Traceback" not in done.stderr
     found = [(tmp_path / "sweep" / job / "results.json").is_file() for job in "012"]
     assert found == [True, False, True]
+    table = done.stdout.partition("the sweep's runs")[2]
+    named = [line.replace("│", " ").split() for line in table.splitlines() if "seed=" in line]
+    assert [(line[0], line[-1]) for line in named] == [("seed=1", "sweep/0"), ("seed=2", "sweep/2")]
+    results = [json.loads((tmp_path / line[-1] / "results.json").read_text()) for line in named]
+    for line, scores in zip(named, results, strict=True):
+        first = next(iter(scores.values()))
+        assert line[1:3] == [f"{first['loss']:.4f}", f"{first['bleu']:.2f}"]
 
 
 def test_a_sweep_is_two_runs_of_one_group(train: Train, tmp_path: Path) -> None:
@@ -332,6 +339,9 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (["modl=tiny"], "there is no key or group 'modl'; did you mean model?"),
         (["model.num_heads=3"], "model.embed_dim must be a multiple of model.num_heads"),
         (["trainer.precision=float12"], "trainer: Precision 'float12' is invalid"),
+        (["--model", "tiny"], "an option is written without dashes: model=tiny"),
+        (["-trainer.max-steps=3"], "an option is written without dashes: trainer.max_steps=3"),
+        (["attention=custom,torch"], "attention=custom,torch: several values are a sweep, with -m"),
         (["+trainer.max_stepz=3"], "trainer has no key 'max_stepz'; did you mean max_steps?"),
         (["attention._target_=my.Attention"], "my.Attention"),
         (["resume=nowhere"], "resume=nowhere: no such run directory"),

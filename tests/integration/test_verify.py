@@ -79,7 +79,7 @@ def test_a_users_class_is_found_and_judged_where_the_command_is_run(tmp_path):
     ("arguments", "message"),
     [
         (["candidat=torch"], "verify has no key 'candidat'; did you mean candidate"),
-        (["candidate._target_=no.Such"], "candidate._target_ must be an importable class"),
+        (["candidate._target_=no.Such"], "candidate._target_=no.Such: cannot import no "),
         (["--frobnicate"], "verify: unrecognized arguments: --frobnicate"),
         (["run=nowhere", "level=model"], "nowhere does not exist"),
         (["model.positions=rotary", "level=model", *SMALL], "rotary"),
@@ -104,6 +104,22 @@ def test_a_trained_run_is_compared_with_its_own_weights(tiny_run, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     levels = json.loads((tmp_path / "cert" / "report.json").read_text())["levels"]
     assert [level["level"] for level in levels] == ["model", "decoding"]
+
+
+def test_a_trained_run_is_compared_with_its_attentions_options(make_run, tmp_path):
+    run = make_run("+attention.add_bias_kv=true", "+attention.bias=false")
+    done = verify(
+        f"run={run}", "level=model", "dtype=float32", "logger=none", "out=cert", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_module_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "broken.py").write_text("class Attention(:\n")
+    done = verify("candidate._target_=broken.Attention", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "candidate._target_=broken.Attention: cannot import broken (SyntaxError" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.slow

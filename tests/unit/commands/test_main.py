@@ -56,6 +56,23 @@ def test_arguments_and_exit_code_are_passed_through(command):
     assert received == [["--level", "op", "x=1"]]
 
 
+def test_a_warning_is_one_line_without_code():
+    done = subprocess.run(
+        [sys.executable, "-c", _WARNS], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "minitf: warning: half of it is left out\n"
+
+
+_WARNS = """
+import sys, types, warnings
+from minitf.commands import main
+module = types.ModuleType("minitf.commands.verify")
+module.main = lambda argv: warnings.warn("half of\\nit is left out")
+sys.modules["minitf.commands.verify"] = module
+main(["verify"])
+"""
+
+
 def raising(error):
     def action(argv):
         raise error

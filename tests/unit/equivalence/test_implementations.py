@@ -20,14 +20,14 @@ def test_names_and_classes():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("custm", "candidate must be one of torch, custom, .*got 'custm'; did you mean custom"),
+        ("custm", "candidate must be one of custom, torch, .*got 'custm'; did you mean custom"),
         (
             {"_target_": "nowhere.Attention"},
-            "importable class, got 'nowhere.Attention'.*PYTHONPATH",
+            "candidate._target_=nowhere.Attention: cannot import nowhere .*PYTHONPATH",
         ),
-        ({"_target_": "torch.nn.Nothing"}, "importable class"),
-        ({"_target_": "Attention"}, "importable class"),
-        ({"_target_": "math.pi"}, "must be a class, got 'math.pi', float"),
+        ({"_target_": "torch.nn.Nothing"}, "torch.nn has no 'Nothing'"),
+        ({"_target_": "Attention"}, "a class's import path"),
+        ({"_target_": "math.pi"}, "must be a class, but it is of type float"),
         ({"name": "custom", "kernal": "fast"}, "candidate.kernal is not an option.*mean kernel"),
         ({"name": "custom", "dropout": 0.1}, "candidate.dropout cannot be set"),
         ({"name": "custom", "rotary_base": 9.0}, "use model.positions=rotary"),

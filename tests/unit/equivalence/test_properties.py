@@ -91,10 +91,29 @@ class Detached(PlainAttention):
         return super().forward(query, key, value.detach(), **options)
 
 
+class BelievesNoMaskIsNeeded(PlainAttention):
+    needs_causal_mask = False
+
+
+class Window(PlainAttention):
+    def masked(self, scores, attn_mask, key_padding_mask):
+        scores = super().masked(scores, attn_mask, key_padding_mask)
+        i = torch.arange(scores.shape[-2])[:, None] - torch.arange(scores.shape[-1])
+        return scores.masked_fill(i > 2, -torch.inf) if i.shape[0] == i.shape[1] else scores
+
+
+def test_a_window_sees_no_future_and_not_the_whole_past():
+    found = outcomes(Implementation("window", Window))
+    assert found["no future leak"].outcome is Outcome.holds
+    assert found["whole past"].finding == "output 3 does not depend on input 0"
+
+
 @pytest.mark.parametrize(
     ("bug", "name"),
     [
         (LeaksFuture, "no future leak"),
+        (BelievesNoMaskIsNeeded, "no future leak"),
+        (Window, "whole past"),
         (SoftPadding, "padding content"),
         (MixesBatch, "batch invariance"),
         (KnowsPositions, "key permutation"),

@@ -1,6 +1,8 @@
 """minitf.load: a run directory becomes a Translator, or one line says why not."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -30,6 +32,18 @@ def test_a_run_is_loaded_as_it_was_trained(tiny_run):
     assert not translator.model.training
     assert translator.config.model.embed_dim == 24
     assert translator.origin.endswith("best.ckpt")
+
+
+def test_a_translator_is_shown_in_one_line(tiny_run):
+    found = repr(minitf.load(tiny_run, device="cpu"))
+    assert found.startswith(f"Translator({tiny_run}/checkpoints/best.ckpt: ")
+    assert found.endswith(" parameters, vocabulary 300, on cpu)")
+
+
+def test_rooms_are_attributes_of_the_package():
+    code = "import minitf; print(minitf.attention.MultiHeadAttention, minitf.rooms)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith("AttributeError: module 'minitf' has no attribute 'rooms'\n")
 
 
 def test_text_in_text_out(tiny_run):

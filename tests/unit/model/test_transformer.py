@@ -10,6 +10,7 @@ from torch import nn
 from minitf.attention import MultiHeadAttention
 from minitf.attention.functional import HeadLayout, merge_heads, project_inputs
 from minitf.model import Transformer, label_smoothed_cross_entropy
+from minitf.model.checks import check_attention
 
 ATTENTIONS = [MultiHeadAttention, nn.MultiheadAttention]
 
@@ -236,6 +237,11 @@ def test_refusals_are_one_line(make_model, options, message):
     with pytest.raises(ValueError, match=message) as error:
         make_model(**options)
     assert "\n" not in str(error.value)
+
+
+def test_an_attentions_name_is_no_attention():
+    with pytest.raises(ValueError, match=r"attention must be a class such as .*, got 'torch'"):
+        check_attention("torch")
 
 
 def test_source_and_target_have_learned_positions_of_their_own(make_model, batch):
