@@ -59,7 +59,7 @@ def of_budget(src: Array, tgt: Array, budget: int, *, epochs: int, seed: int) ->
         src: (N,) source positions of each pair.
         tgt: (N,) target positions.
         budget: source and target positions of a batch.
-        epochs: over how many to take the mean.
+        epochs: over how many to take the median.
         seed: of all shuffles.
     """
     if (longest := int((src + tgt).max())) > budget:
@@ -78,7 +78,7 @@ def of_budget(src: Array, tgt: Array, budget: int, *, epochs: int, seed: int) ->
         Row(
             f"padding/{budget}",
             name,
-            100 * float(np.mean([padding(batches, src, tgt) for batches in of_epochs])),
+            100 * float(np.median([padding(batches, src, tgt) for batches in of_epochs])),
             "%",
         )
         for name, of_epochs in ways.items()

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from minitf.bench.rows import HIGHER_IS_BETTER, Findings, Row
-from minitf.config import UserError
 
 HEADER = (
     "ratio: a row's median over the fastest alternative's of the same work (tokens/s, sentences/s: "
@@ -67,19 +66,6 @@ def write_json(path: Path, found: Sequence[Findings], machine: dict[str, Any]) -
     partial = path.with_suffix(f"{path.suffix}.partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(path)
-
-
-def check_plot_file(path: Path) -> None:
-    """Refuse a name that `plot`'s figure cannot be saved under.
-
-    Raises:
-        UserError: matplotlib does not know its ending.
-    """
-    from matplotlib.figure import Figure
-
-    known = Figure().canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in known:
-        raise UserError(f"bench: --plot {path} must end with one of: .{', .'.join(sorted(known))}")
 
 
 def plot(rows: Sequence[Row]) -> Any:

@@ -61,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             return 141
         return _fail(f"the output could not be written: {error.strerror or error}")
+    except SystemExit as ended:  # rich's answer to a closed pipe
+        if isinstance(ended.__context__, BrokenPipeError):
+            return 141
+        raise
     except KeyboardInterrupt as stopped:
         print(f"\n{stopped}" if str(stopped) else "", file=sys.stderr)
         return 130

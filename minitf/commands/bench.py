@@ -42,12 +42,13 @@ def main(argv: Sequence[str]) -> int:
     works, overrides, arguments = parse(argv)
     from rich.console import Console
 
-    from minitf.bench.report import HEADER, check_plot_file, plot, print_findings, write_json
+    from minitf.bench.report import HEADER, plot, print_findings, write_json
+    from minitf.reports.picture import check_picture
 
-    for file in (arguments.json, arguments.plot):
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"bench: {file} cannot be written: there is no {file.parent}")
-    check_plot_file(arguments.plot)
+    check_picture(arguments.plot)
+    if (file := arguments.json) is not None and (file.is_dir() or not file.parent.is_dir()):
+        kind = "it is a directory" if file.is_dir() else f"there is no {file.parent}"
+        raise UserError(f"bench: --json {file} cannot be written: {kind}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are started after its use
     console = Console()
     if not console.is_terminal:

@@ -1,6 +1,7 @@
 """`minitf evaluate RUN_DIR`: scores of a model, and whether two differ by more than chance."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
                         help="sacrebleu's tokenizer for BLEU (default: the run's)")  # fmt: skip
     parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction,
                         help="compare lower-cased text (default: the run's)")  # fmt: skip
-    parser.add_argument("--samples", type=int, default=1000, metavar="N",
+    parser.add_argument("--samples", type=int, metavar="N",
                         help="bootstrap resamples (default 1000)")  # fmt: skip
     parser.add_argument("--translations", metavar="FILE", help="write the translations to it")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -64,13 +65,13 @@ def main(argv: Sequence[str]) -> int:
 
     named = arguments.attention or [None]
     first = load_model(arguments.run_dir, arguments, named[0])
-    sets = _pairs(first, arguments)
-    if arguments.translations and len(sets) > 1:
-        names = ", ".join(name for name, _, _ in sets)
-        raise UserError(f"--translations takes one split; choose with --split: {names}")
     translators = [first]
     if arguments.other is not None:
         translators.append(load_model(arguments.other, arguments, named[-1]))
+    sets = _pairs(translators, arguments)
+    if arguments.translations and len(sets) > 1:
+        names = ", ".join(name for name, _, _ in sets)
+        raise UserError(f"--translations takes one split; choose with --split: {names}")
     results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
     if arguments.translations:
         lines = [one_line(text) + "\n" for text in results[0][-1].translations]
@@ -94,13 +95,31 @@ def _check(arguments: argparse.Namespace) -> None:
             f"evaluate: --attention is given once, or once for each of two runs; received "
             f"{len(arguments.attention)} for {runs}"
         )
-    if arguments.limit is not None and arguments.limit < 1:
-        raise UserError(f"evaluate: --limit must be at least 1; received {arguments.limit}")
+    if arguments.limit is not None and arguments.limit < runs:
+        least = "1" if runs == 1 else "2 to compare two runs"
+        raise UserError(f"evaluate: --limit must be at least {least}; received {arguments.limit}")
+    if arguments.samples is not None and runs == 1:
+        raise UserError("evaluate: --samples is of the bootstrap that compares two runs")
+    if arguments.samples is not None and arguments.samples < 1:
+        raise UserError(f"evaluate: --samples must be at least 1; received {arguments.samples}")
+    if arguments.translations and not Path(arguments.translations).absolute().parent.is_dir():
+        raise UserError(f"evaluate: --translations {arguments.translations}: no such directory")
 
 
-def _pairs(translator: "Translator", arguments: argparse.Namespace) -> list[Pairs]:
-    """The sets of sentence pairs that the options name."""
-    limit = arguments.limit
+def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> list[Pairs]:
+    """The sets of sentence pairs that the options name.
+
+    Where one run lower-cases its text and the other does not, each is given it in its own form, and
+    lower-cased text is compared: `arguments.lowercase` is set.
+    """
+    limit, first = arguments.limit, translators[0]
+    mixed = len({t.lowercases for t in translators}) > 1
+    if mixed and arguments.lowercase is False:
+        raise UserError(
+            "evaluate: one of the runs lower-cases its text (data.lowercase), so only lower-cased "
+            "text can be compared: leave --no-lowercase out"
+        )
+    arguments.lowercase = True if mixed else arguments.lowercase
     if arguments.src is not None:
         sources, references = read_lines(arguments.src), read_lines(arguments.ref)
         if len(sources) != len(references):
@@ -108,7 +127,7 @@ def _pairs(translator: "Translator", arguments: argparse.Namespace) -> list[Pair
                 f"parallel files have as many lines: {arguments.src} has {len(sources)}, "
                 f"{arguments.ref} has {len(references)}"
             )
-        form = translator.as_trained
+        form = str if mixed else first.as_trained
         return [
             (
                 arguments.src,
@@ -118,7 +137,10 @@ def _pairs(translator: "Translator", arguments: argparse.Namespace) -> list[Pair
         ]
     from minitf.data import load_data
 
-    splits = load_data(translator.config.data)
+    data = first.config.data
+    if mixed and first.lowercases:
+        data = dataclasses.replace(data, lowercase=False)
+    splits = load_data(data)
     tests = [name for name in splits if name not in ("train", "val")]
     chosen = arguments.split or tests or ["val"]
     for name in chosen:
@@ -171,7 +193,7 @@ def _compare(
         found[0].references,
         tokenize=settings.tokenize if arguments.tokenize is None else arguments.tokenize,
         lowercase=settings.lowercase if arguments.lowercase is None else arguments.lowercase,
-        samples=arguments.samples,
+        samples=1000 if arguments.samples is None else arguments.samples,
     )
 
 

@@ -34,7 +34,7 @@ def converse(job: "Job") -> None:
                 if refused is not None:
                     raise refused
                 job.write(job.translate(texts), sys.stdout)
-            except UserError as error:
+            except (UserError, OSError) as error:
                 print(f"minitf: {error}", file=sys.stderr)
             except KeyboardInterrupt:
                 print("^C")

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
     if arguments.buffer < 1 or arguments.max_source_tokens < 1:
         raise UserError("translate: --buffer and --max-source-tokens must be at least 1")
 
+    if arguments.attention_map:
+        from minitf.reports.picture import check_picture
+
+        check_picture(arguments.attention_map)
     with contextlib.ExitStack() as files:
         source = _open_input(arguments, files)  # before the model: a wrong name is told at once
         translator = load_model(arguments.run_dir, arguments, arguments.attention)
@@ -121,6 +126,8 @@ class Job:
             _note(f"translated {_lines(self.lines)} in {seconds:.1f} s ({rate:,.0f} lines/s)")
         if self.map_refused is not None:
             raise self.map_refused
+        if self.map_file:
+            _note("no attention map is drawn: there is no line with text")
 
     def translate(self, texts: list[str]) -> list["Translation"]:
         """One chunk, in order.
@@ -168,6 +175,7 @@ class Job:
 
     def _draw(self, translation: "Translation", file: str) -> None:
         from minitf.reports.attention_maps import attention_map_figure
+        from minitf.reports.picture import save_picture
 
         model, tokenizer = self.translator.model, self.translator.tokenizer
         written = translation.hypotheses[0].token_ids
@@ -176,12 +184,9 @@ class Job:
         except UserError as error:  # told at the end: the lines go before it
             self.map_refused = error
             return
-        try:
-            figure.savefig(file, dpi=150)
-        except ValueError as error:  # matplotlib's word for an unknown ending
-            raise UserError(f"--attention-map {file}: {error}") from error
+        note = save_picture(figure, file, dpi=150)
         if not self.arguments.quiet:
-            _note(f"wrote {file}")
+            _note(note or f"wrote {file}")
 
     def readable(self, chunk: list[bytes]) -> tuple[list[str], UserError | None]:
         """The lines up to the first that cannot be translated, and what is wrong with that."""
@@ -199,8 +204,6 @@ class Job:
         return texts, None
 
     def _check_length(self, text: str, number: int) -> None:
-        if len(text.encode()) <= self.limit:  # a token is at least a byte
-            return
         length = len(self.translator.tokenizer.encode(self.translator.as_trained(text)))
         if length <= self.limit:
             return
@@ -235,12 +238,22 @@ def _open_input(
             raise UserError("translate: give --text or --input, not both")
         return iter([[text.encode("utf-8", "surrogateescape") for text in arguments.text]])
     if arguments.input:
+        _refuse_to_overwrite(arguments.input, arguments.output)
         return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
     if sys.stdin is None:
         raise UserError("translate: standard input is closed: give --input FILE or --text")
     if sys.stdin.isatty():
-        return None
+        if sys.stdout.isatty() and not arguments.output:
+            return None
+        _note("type lines, and Ctrl-D at the end")
+    _refuse_to_overwrite(0, arguments.output)
     return _stdin_chunks(arguments.buffer)
+
+
+def _refuse_to_overwrite(source: str | int, output: str | None) -> None:
+    """Opening the output would empty the input, a file or standard input, before it is read."""
+    if output and os.path.isfile(output) and os.path.samestat(os.stat(source), os.stat(output)):
+        raise UserError(f"translate: --output {output} is the input: give another file")
 
 
 def _stdin_chunks(size: int) -> Iterator[list[bytes]]:

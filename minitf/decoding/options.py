@@ -32,9 +32,19 @@ def check_options(config: DecodingConfig) -> None:
     for name in ("length_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
         if not math.isfinite(getattr(config, name)):
             raise UserError(f"decoding.{name} must be a finite number, got {getattr(config, name)}")
-    if not config.temperature > 0:
+    at_most = {"max_length_ratio": 1e3, "max_length_extra": 1e5, "min_length_ratio": 1e3}
+    for name, highest in at_most.items():
+        if getattr(config, name) > highest:
+            raise UserError(
+                f"decoding.{name} must be at most {highest:,.0f}, got {getattr(config, name)}"
+            )
+    if abs(config.length_penalty) > 100:  # beyond, length ** penalty is no number
         raise UserError(
-            f"decoding.temperature must be above 0, got {config.temperature}; "
+            f"decoding.length_penalty must be from -100 to 100, got {config.length_penalty}"
+        )
+    if not config.temperature >= 1e-4:
+        raise UserError(
+            f"decoding.temperature must be at least 0.0001, got {config.temperature}; "
             f"for the likeliest token choose decoding.method=greedy"
         )
     if not 0 < config.top_p <= 1:

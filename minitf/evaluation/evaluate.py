@@ -98,9 +98,10 @@ def evaluate(
         "lowercase": settings.lowercase if lowercase is None else lowercase,
     }
     lengths = _token_counts(translator, sources, name)
-    _token_counts(translator, references, f"{name}, references")
+    forms = [translator.as_trained(text) for text in references]
+    _token_counts(translator, forms, f"{name}, references")
     corpus_scores([""], [""], **options)  # a wrong option is told before the work, not after
-    losses = sentence_losses(translator.model, translator.tokenizer, sources, references)
+    losses = sentence_losses(translator.model, translator.tokenizer, sources, forms)
     translations = [t.text for t in translator.translations(sources, progress=progress, **decoding)]
 
     def scores(rows: Sequence[int], with_ter: bool) -> dict[str, Score]:

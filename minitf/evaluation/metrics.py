@@ -92,14 +92,21 @@ def bleu_metric(*, tokenize: str = "13a", lowercase: bool = False) -> Any:
     """The BLEU object of sacrebleu, as its significance test takes it."""
     from sacrebleu.metrics import BLEU
 
-    known = sorted(name for name in BLEU.TOKENIZERS if "spm" not in name and "flores" not in name)
+    # Those made of sentencepiece's models would download one.
+    known = sorted(
+        n for n in BLEU.TOKENIZERS if not any(s in n for s in ("spm", "flores", "spBLEU"))
+    )
     if tokenize not in known:
         raise UserError(
             f"evaluation.tokenize={tokenize!r}: sacrebleu has no such tokenizer; "
             f"there is: {', '.join(known)}"
         )
     # force: sacrebleu warns about text that looks tokenised; here the signature says it.
-    return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    try:
+        return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    except (ImportError, RuntimeError) as error:  # Japanese and Korean need packages of their own
+        reason = " ".join(str(error).split())
+        raise UserError(f"evaluation.tokenize={tokenize!r}: {reason}") from error
 
 
 def chrf_metric(*, lowercase: bool = False) -> Any:

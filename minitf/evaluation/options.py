@@ -36,6 +36,7 @@ def decoding_options(base: DecodingConfig, **options: Any) -> DecodingConfig:
                 f"there is no decoding option {name!r}; {hint}there is: {', '.join(types)}"
             )
         given[name] = _converted(name, value, types[name])
+    _refuse_what_is_not_read(given)
     if "method" not in given:
         if any(name in given for name in _MEANS_BEAM):
             given["method"] = DecodingMethod.beam
@@ -46,6 +47,23 @@ def decoding_options(base: DecodingConfig, **options: Any) -> DecodingConfig:
     chosen = dataclasses.replace(base, **given)
     check_options(chosen)
     return chosen
+
+
+def _refuse_what_is_not_read(given: dict[str, Any]) -> None:
+    """Options of one search, given beside another search or its options."""
+    own = {DecodingMethod.beam: _MEANS_BEAM, DecodingMethod.sample: _MEANS_SAMPLE}
+    named = {method: [n for n in names if n in given] for method, names in own.items()}
+    if "method" not in given and all(named.values()):
+        beam, sample = (names[0] for names in named.values())
+        raise UserError(
+            f"decoding.{beam} is of beam search and decoding.{sample} of sampling: leave one out"
+        )
+    for method, names in named.items():
+        if names and given.get("method", method) != method:
+            raise UserError(
+                f"decoding.{names[0]} is read with method={method.value} only; received method="
+                f"{given['method'].value}: leave one out"
+            )
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:

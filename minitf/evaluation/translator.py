@@ -47,9 +47,14 @@ class Translator:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def lowercases(self) -> bool:
+        """Whether the training data were lower-cased (`data.lowercase`)."""
+        return bool(getattr(self.config.data, "lowercase", False))
+
     def as_trained(self, text: str) -> str:
         """The text in the form of the training data: lower-cased where those were."""
-        return text.lower() if getattr(self.config.data, "lowercase", False) else text
+        return text.lower() if self.lowercases else text
 
     def translate(self, texts: Sequence[str], **options: Any) -> list[str]:
         """The best translation of each text, in order.

@@ -1,21 +1,41 @@
 """The command that trains a run again: what differs from the defaults, as overrides."""
 
-import json
+import dataclasses
+import os
+import re
 import shlex
 from typing import Any
 
 from minitf.config.compose import compose_config, plain
 from minitf.config.schema import TrainConfig
 
+_WORDS = ("true", "false", "null", "nan", "inf")
+"""What Hydra reads as something else than text."""
+
 _NOT_THE_RECIPE = ("run_dir", "resume", "logger")
 
 
 def training_command(config: TrainConfig) -> str:
     """`python train.py …` with an override for each key that is not at its default."""
-    given = overrides(config)
-    # Where the data lie on this machine is nobody else's business.
-    shown = ["data.root=DIR" if one.startswith("data.root=") else one for one in given]
-    return shlex.join(["python", "train.py", *shown])
+    data = without_places(vars(config.data))
+    shown = dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+    return shlex.join(["python", "train.py", *overrides(shown)])
+
+
+def without_places(data: dict[str, Any]) -> dict[str, Any]:
+    """The data's options with directories left out: where they lie is nobody else's business."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        if isinstance(value, str) and os.path.isabs(os.path.expanduser(value)):
+            return os.path.basename(value)
+        return value
+
+    root = {"root": "DIR"} if data.get("root", ".") != "." else {}
+    return {key: plain(value) for key, value in data.items()} | root
 
 
 def overrides(config: TrainConfig) -> list[str]:
@@ -56,6 +76,8 @@ def _grammar(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_grammar(v)}" for key, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_grammar, value)) + "]"
-    if isinstance(value, str) and not (value.replace("_", "").isalnum() and value[0].isalpha()):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and (
+        not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value) or value.lower() in _WORDS
+    ):
+        return '"' + value.replace('"', r"\"") + '"'
     return str(value)

@@ -8,7 +8,7 @@ from minitf import __version__
 from minitf.config.compose import plain
 from minitf.evaluation import Translator
 from minitf.evaluation.checkpoints import tested_checkpoint
-from minitf.export.command import training_command
+from minitf.export.command import training_command, without_places
 
 _LIBRARY = {
     "safetensors": "minitf",
@@ -71,7 +71,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
         run_dir: The run; its results.json, where there is one, gives the scores.
     """
     config = translator.config
-    data = vars(config.data)
+    data = without_places(vars(config.data))
     model = plain_fields(config.model)
     parameters = sum(p.numel() for p in translator.model.parameters())
     example = _USE[format].format(name=name, text=_sentence(run_dir))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from minitf.config.errors import UserError
+from minitf.reports.picture import font_families
 
 if TYPE_CHECKING:
     from minitf.model import Transformer
@@ -123,8 +124,9 @@ def _map(
     image = axes.imshow(weights.numpy(), cmap="magma", vmin=0.0, vmax=1.0, aspect="equal")
     axes.set_title(title, fontsize=size + 2)
     # A $ in a token would start mathematics.
-    axes.set_xticks(range(len(columns)), [_plain(c) for c in columns], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(rows)), [_plain(r) for r in rows], fontsize=size)
+    font = {"fontsize": size, "fontfamily": font_families()}
+    axes.set_xticks(range(len(columns)), [_plain(c) for c in columns], rotation=90, **font)
+    axes.set_yticks(range(len(rows)), [_plain(r) for r in rows], **font)
     axes.tick_params(length=0)
     if size > 5 and max(len(rows), len(columns)) <= _MOST_CELLS:
         for (i, j), weight in _cells(weights):

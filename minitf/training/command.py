@@ -35,6 +35,8 @@ def main() -> None:
     register()
     _failures.clear()
     _finished.clear()
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # the user's own classes, where train.py is run from elsewhere
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     try:
         if path := os.environ.get(RANK_CONFIG):

@@ -12,6 +12,7 @@ from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
 from minitf.evaluation.build import is_named_by_the_user
 from minitf.reports.curves import read_metrics, training_curves
+from minitf.reports.picture import save_picture
 from minitf.tokenizer import TextTokenizer
 from minitf.training.callbacks import Monitor
 from minitf.training.environment import environment
@@ -93,7 +94,8 @@ def write_figures(
     paths = {}
     for name, figure in figures.items():
         paths[name] = directory / f"{name}.png"
-        figure.savefig(paths[name], dpi=130)
+        if note := save_picture(figure, paths[name], dpi=130):
+            console.print(escape(note), highlight=False)
     return paths
 
 

@@ -1,6 +1,8 @@
 """`minitf evaluate` as a user runs it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -78,6 +80,36 @@ def test_two_runs_are_compared(evaluate, make_run, tiny_run, files):
     assert "bs:50" in out
 
 
+@pytest.mark.parametrize("own_data", [True, False])
+def test_a_run_that_lower_cases_is_compared_with_one_that_does_not(
+    capsys, make_run, sentences, tmp_path, own_data
+):
+    for split in ("train", "val", "test"):
+        for lang, texts in zip(("en", "de"), zip(*sentences, strict=True), strict=True):
+            (tmp_path / f"{split}.{lang}").write_text("".join(f"{t}\n" for t in texts))
+    data = ["data=text_files", f"data.root={tmp_path}"]
+    runs = [make_run(*data, f"data.lowercase={flag}") for flag in ("true", "false")]
+    options = ["--json", "--samples", "9"]
+    if not own_data:
+        options += ["--src", str(tmp_path / "test.en"), "--ref", str(tmp_path / "test.de")]
+    for first, second in (runs, runs[::-1]):
+        assert main(["evaluate", str(first), str(second), *options]) == 0
+        found = json.loads(capsys.readouterr().out)[0]["results"]
+        for run, result in zip((first, second), found, strict=True):
+            assert main(["evaluate", str(run), "--lowercase", *options[:1], *options[3:]]) == 0
+            alone = json.loads(capsys.readouterr().out)[0]["results"][0]
+            assert result == alone
+    assert main(["evaluate", *map(str, runs), "--no-lowercase"]) == 2
+    assert "only lower-cased text can be compared" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves(tiny_run, files):
+    command = [sys.executable, "-m", "minitf", "evaluate", str(tiny_run), "--quiet", *files]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -87,7 +119,12 @@ def test_two_runs_are_compared(evaluate, make_run, tiny_run, files):
         (["--split", "tset"], "--split tset: the run's data has train, val, test"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--limit", "2", "--tokenize", "14a"], "sacrebleu has no such tokenizer"),
+        (["--limit", "2", "--tokenize", "spBLEU-1K"], "sacrebleu has no such tokenizer"),
+        (["--limit", "2", "--samples", "9"], "--samples is of the bootstrap that compares two"),
         (["nowhere"], "nowhere does not exist"),
+        (["other", "--samples", "0"], "--samples must be at least 1; received 0"),
+        (["other", "--limit", "1"], "--limit must be at least 2 to compare two runs; received 1"),
+        (["--translations", "no/where"], "--translations no/where: no such directory"),
         (["--split", "val", "--split", "test", "--translations", "x"], "takes one split"),
     ],
 )

@@ -144,10 +144,8 @@ def test_the_attention_map_is_a_picture(translate, expected, tmp_path):
     code, _, err = translate(*options, "--attention-map", file)
     assert (code, f"wrote {file}" in err) == (0, True)
     assert file.read_bytes().startswith(b"\x89PNG")
-    code, out, err = translate(*options, "--attention-map", tmp_path / "map.jpgg")
-    assert code == 2
-    assert len(lines_of(out)) == 2  # the translation is not lost
-    assert "jpgg" in err
+    code, _, err = translate("--text", "", "--attention-map", tmp_path / "none.png")
+    assert (code, "no attention map is drawn: there is no line with text" in err) == (0, True)
 
 
 def test_an_attention_map_that_cannot_be_drawn_loses_no_line(translate, expected, tmp_path):
@@ -160,6 +158,46 @@ def test_an_attention_map_that_cannot_be_drawn_loses_no_line(translate, expected
                                "--max-length-ratio", 1, "--max-length-extra", 3)  # fmt: skip
     assert (code, len(lines_of(out))) == (0, 2)
     assert file.read_bytes().startswith(b"\x89PNG")  # of the tokens that were read
+
+
+@pytest.mark.parametrize("by", ["name", "link", "redirection"])
+def test_the_input_is_not_overwritten(translate, tiny_run, expected, tmp_path, by):
+    file, output = tmp_path / "in.txt", tmp_path / "out.txt"
+    text = "".join(f"{text}\n" for text in expected)
+    file.write_text(text)
+    target = output if by == "link" else file
+    if by == "link":
+        output.symlink_to(file)
+    if by == "redirection":
+        with file.open() as stream:
+            done = subprocess.run(
+                [*MINITF, "translate", str(tiny_run), "--output", str(file)],
+                stdin=stream, env=ENVIRONMENT, capture_output=True, text=True,
+            )  # fmt: skip
+        code, err = done.returncode, done.stderr
+    else:
+        code, _, err = translate("--input", file, "--output", target)
+    assert code == 2
+    assert f"--output {target} is the input" in err
+    assert file.read_text() == text
+
+
+def test_lines_typed_into_a_file(tiny_run, expected, tmp_path):
+    """At a terminal, with --output: no prompt, and the file gets the translations alone."""
+    pexpect = pytest.importorskip("pexpect")
+    text, file = next(iter(expected)), tmp_path / "out.txt"
+    child = pexpect.spawn(
+        MINITF[0], [*MINITF[1:], "translate", str(tiny_run), "--device", "cpu", "--output",
+                    str(file)],
+        env={**ENVIRONMENT, "TERM": "dumb"}, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    child.expect("type lines, and Ctrl-D at the end")
+    child.sendline(text)
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert file.read_text() == expected[text] + "\n"
 
 
 def test_a_prefix_is_kept(translate):
@@ -232,6 +270,10 @@ def test_a_reader_that_leaves_ends_it_quietly(tiny_run, expected):
         (["RUN", "--text", "a", "--device", "tpu"], "device=tpu cannot be used"),
         (["RUN", "--text", "a", "--buffer", "0"], "--buffer and --max-source-tokens"),
         (["RUN", "--text", "a", "--output", "no/where.txt"], "no/where.txt: No such file"),
+        (["RUN", "--text", "a", "--attention-map", "map.jpgg"], "map.jpgg cannot be written"),
+        (["RUN", "--text", "a", "--attention-map", "no/map.png"], "no/map.png cannot be written"),
+        (["RUN", "--text", "~", "--max-source-tokens", "1"], "line 1 of the input has 2 tokens"),
+        (["RUN", "--text", "a", "--beam-size", "2", "--top-k", "3"], "leave one out"),
         (["RUN", "--beem-size", "3"], "unrecognized arguments: --beem-size 3"),
     ],
 )  # fmt: skip

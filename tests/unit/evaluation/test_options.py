@@ -24,7 +24,7 @@ BEAM = DecodingConfig(method=DecodingMethod.beam, beam_size=7, length_penalty=0.
         (GREEDY, {"length_penalty": 0.5, "min_length": 2}, "greedy"),
         (BEAM, {"n_best": 2}, "beam"),
         (BEAM, {"method": "greedy"}, "greedy"),
-        (BEAM, {"beam_size": 2, "method": "sample"}, "sample"),
+        (BEAM, {"temperature": 0.5, "method": "sample"}, "sample"),
     ],
 )
 def test_an_option_that_one_method_reads_chooses_it(base, options, method):
@@ -54,6 +54,12 @@ def test_whole_numbers_pass_for_fractions():
         ({"seed": True}, "takes int; received True"),
         ({"method": "viterbi"}, "one of greedy, beam, sample; received 'viterbi'"),
         ({"top_p": 0.0}, "top_p"),
+        (
+            {"beam_size": 2, "top_k": 3},
+            "beam_size is of beam search and decoding.top_k of sampling",
+        ),
+        ({"beam_size": 2, "method": "sample"}, "beam_size is read with method=beam only.*sample"),
+        ({"method": "greedy", "seed": 2}, "seed is read with method=sample only.*greedy"),
     ],
 )
 def test_what_is_wrong_is_told(options, message):

@@ -55,6 +55,8 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(run_of, load_with
             "data=text_files",
             "data.root='/a b/$x, [c]'",
         ],
+        ["data=table", "data.train=a", "data.val=b", "data.src='französisch'", "data.tgt='null'"],
+        ["data=table", "data.train='a\\b\"c'", "data.val=b", "data.src='true'", "data.tgt='ä'"],
         ["callbacks=ema", "batching.tokens=null", "batching.sentences=16"],
         ["data=table", "data.root=.", "data.train=a.csv", "data.val=b", "+data.tests={x: 'y,z'}"],
     ],
@@ -74,6 +76,14 @@ def test_the_command_does_not_tell_where_the_data_lie():
     command = training_command(OmegaConf.to_object(config))
     assert "secret" not in command
     assert "data.root=DIR" in command
+    config = compose_config(
+        ["data=table", "data.train=/home/me/secret/train.csv", "data.val=val.csv",
+         "+data.tests={new: '~/secret/new.csv'}", "run_dir=x"]
+    )  # fmt: skip
+    command = training_command(OmegaConf.to_object(config))
+    assert "secret" not in command
+    assert "data.train=train.csv" in command.replace('"', "")
+    assert "data.val=val.csv" in command.replace('"', "")
 
 
 def test_a_directory_that_is_taken_is_refused(load_with, tmp_path):
