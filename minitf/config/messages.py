@@ -58,6 +58,8 @@ def explain(error: BaseException) -> str | None:
             return f"{link.full_key} has no value: give one with {link.full_key}=VALUE"
         if isinstance(link, OmegaConfBaseException):
             key = link.full_key or override or "a value"
+            if "is not a ListConfig" in str(link):
+                return f"{key} takes a list, as in {key}=[A,B]"
             return f"{key}: {_first_line(link)}"
     return _composition(chain[0])
 

@@ -46,6 +46,10 @@ def load_data(config: DataConfig, cache_dir: Path | None = None) -> DatasetDict:
         from minitf.data.toy import load_toy
 
         return load_toy(config)
+    if isinstance(config, TextFilesConfig | HubConfig):
+        for name in config.tests:
+            if not isinstance(name, str):
+                raise UserError(f"data.tests is a list of names, as in [A,B]; got {config.tests}")
     if isinstance(config, TextFilesConfig):
         from minitf.data.text_files import read_text_files
 

@@ -17,6 +17,7 @@ from minitf.data.cache import kept
 from minitf.tokenizer.pieces import BYTES, SPECIALS, new_bpe, new_characters, new_words
 from minitf.tokenizer.text_tokenizer import TextTokenizer
 
+_MOST = 1_000_000  # the library makes room for all at once
 _FORMAT = 1
 """Raised when the code below makes another tokenizer of the same text and options."""
 
@@ -82,6 +83,11 @@ def _train(texts: list[str], config: TokenizerConfig) -> TextTokenizer:
         tokenizer.train_from_iterator(texts, trainer)
     except TypeError as error:
         raise UserError("the training text holds a lone surrogate; read it as UTF-8") from error
+    if tokenizer.get_vocab_size() == len(SPECIALS):
+        raise UserError(
+            f"tokenizer={config.name.value} knows nothing of the training text: no entry occurs "
+            f"tokenizer.min_frequency={config.min_frequency} times; lower it"
+        )
     return TextTokenizer(tokenizer)
 
 
@@ -93,6 +99,8 @@ def _check(config: TokenizerConfig) -> None:
             f"tokenizer.vocab_size must be at least {least} for {config.name.value} "
             f"({counted} counted), got {config.vocab_size}"
         )
+    if config.vocab_size > _MOST:
+        raise UserError(f"tokenizer.vocab_size must be at most {_MOST:,}, got {config.vocab_size}")
     if config.min_frequency < 1:
         raise UserError(f"tokenizer.min_frequency must be at least 1, got {config.min_frequency}")
     if not 0.0 <= config.dropout < 1.0:

@@ -7,6 +7,8 @@ from datasets import DatasetDict
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
 from minitf.decoding import check_options
+from minitf.evaluation.build import attention_factory
+from minitf.evaluation.metrics import bleu_metric
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 from minitf.training.data import TranslationData
@@ -27,6 +29,7 @@ def check_settings(settings: TrainConfig) -> None:
         raise UserError(
             f"batching.num_workers must be at least 0; got {settings.batching.num_workers}"
         )
+    attention_factory(settings.attention)  # that there is such a class, with such options
     check_optimizer(settings.optimizer)
     check_schedule(settings.schedule)
     smoothing = settings.objective.label_smoothing
@@ -91,6 +94,8 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
         value = getattr(evaluation, name)
         if value is not None and value < lowest:
             raise UserError(f"evaluation.{name} must be at least {lowest}; got {value}")
+    if evaluation.tokenize not in ("13a", "none"):  # sacrebleu takes a moment to load
+        bleu_metric(tokenize=evaluation.tokenize)
     try:
         check_options(evaluation.decoding)
     except UserError as error:

@@ -72,6 +72,8 @@ def test_the_command_line_overrides_the_experiment() -> None:
         ("seed=null", ["seed", "not Optional"]),
         ("schedule=noam", ["schedule=noam: no such option", "inverse_sqrt"]),
         ("evaluation.decoding.beam=5", ["did you mean beam_size?"]),
+        ("evaluation.decoding=[1]", ["evaluation.decoding"]),
+        ("optimizer.betas=3", ["optimizer.betas takes a list, as in optimizer.betas=[A,B]"]),
         ("lr=2e-3", ["no key or group 'lr'", "did you mean optimizer.lr?"]),
         ("dropout=0.1", ["did you mean tokenizer.dropout or model.dropout?"]),
         ("trainer.lr=1", ["trainer has no key 'lr'", "did you mean optimizer.lr?"]),

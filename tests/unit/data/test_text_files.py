@@ -138,6 +138,11 @@ BROKEN: dict[str, tuple[dict[str, bytes | None], dict[str, Any], str]] = {
         {"tgt": "en"},
         "data.src and data.tgt must differ, both are 'en'",
     ),
+    "a list in the list of test splits": (
+        {},
+        {"tests": [["test"]]},
+        "data.tests is a list of names, as in [A,B]; got [['test']]",
+    ),
     "a test split called train": (
         {},
         {"tests": ["train"]},

@@ -134,6 +134,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"min_frequency": 0},
         "tokenizer.min_frequency must be at least 1, got 0",
     ),
+    "a vocabulary beyond reason": (
+        {"vocab_size": 10**9},
+        "tokenizer.vocab_size must be at most 1,000,000, got 1000000000",
+    ),
+    "words that are all rare": (
+        {"min_frequency": 10**6, "name": TokenizerKind.word},
+        "tokenizer=word knows nothing of the training text: no entry occurs "
+        "tokenizer.min_frequency=1000000 times; lower it",
+    ),
     "certain dropout": (
         {"dropout": 1.0},
         "tokenizer.dropout must be at least 0 and below 1, got 1.0",

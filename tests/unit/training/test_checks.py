@@ -20,6 +20,8 @@ from minitf.training.checks import check_settings
         (["batching.num_workers=-1"], "batching.num_workers must be at least 0; got -1"),
         (["evaluation.test_sentences=0"], "evaluation.test_sentences must be at least 1; got 0"),
         (["evaluation.average_last=-1"], "evaluation.average_last must be at least 0; got -1"),
+        (["evaluation.tokenize=14a"], "evaluation.tokenize='14a': sacrebleu has no such tokenizer"),
+        (["attention._target_=no.Such"], "attention=no.Such: cannot import no "),
         (["evaluation.samples=-1"], "evaluation.samples must be at least 0; got -1"),
         (["evaluation.decoding.beam_size=0"], "^evaluation.decoding.beam_size must be at least 1"),
         (["evaluation.decoding.batch_tokens=0"], "evaluation.decoding.batch_tokens must be at"),
