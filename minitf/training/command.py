@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from minitf.config import UserError
-from minitf.config.compose import GROUPS, config_dir, load_config, register, typed
+from minitf.config.compose import GROUPS, config_dir, load_config, plain, register, typed
 from minitf.config.messages import explain
 from minitf.config.schema import TrainConfig
 from minitf.training.sweep import Sweep, print_summary
@@ -157,7 +158,10 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")
         value: Any = OmegaConf.select(composed, key)
         OmegaConf.update(config, key, value, merge=key not in GROUPS, force_add=True)
-    _refuse_changes(config, load_config(run_dir / "config.yaml"), composed.resume)
+    stored = load_config(run_dir / "config.yaml")
+    _refuse_changes(config, stored, composed.resume)
+    for key, before, now in _changes("", plain(stored), plain(config)):
+        print(f"changed    {key}={now}, it was {before}")
     config.resume = composed.resume
     config.run_dir = str(run_dir)
     return config
@@ -176,6 +180,17 @@ def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:
     for key, before, now in changes:
         if before != now:
             raise UserError(f"{key} was {before} in {run} and cannot change on resume; got {now}")
+
+
+def _changes(place: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The keys in which two plain configurations differ, with both values."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        if before != now:
+            yield place, before, now
+        return
+    for key in {**before, **now}:
+        where = f"{place}.{key}" if place else str(key)
+        yield from _changes(where, before.get(key), now.get(key))
 
 
 def _fail(message: str) -> NoReturn:

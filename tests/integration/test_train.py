@@ -141,6 +141,7 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
 
     resumed = train("resume=parts", toy=False)
     assert resumed.returncode == 0, resumed.stderr
+    assert "changed" not in resumed.stdout
     _assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["outputs", "parts", "whole"]
 
@@ -231,6 +232,11 @@ def test_on_resume_what_can_change_does_and_the_rest_is_refused(
     longer = train("resume=run", "trainer.max_steps=50", "optimizer.lr=2e-4",
                    "optimizer.weight_decay=0.5", toy=False)  # fmt: skip
     assert longer.returncode == 0, longer.stderr
+    changed = [line.split()[1:] for line in longer.stdout.splitlines() if "changed " in line]
+    assert [words[0] for words in changed] == [
+        "optimizer.lr=0.0002,", "optimizer.weight_decay=0.5,", "trainer.max_steps=50,"
+    ]  # fmt: skip
+    assert changed[0][1:] == ["it", "was", "0.001"]
     rates = {int(r["step"]): r["train/lr"] for r in _metrics(tmp_path / "run") if r["train/lr"]}
     assert [float(rates[step]) for step in (40, 41, 50)] == [1e-3, 2e-4, 2e-4]
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
