@@ -202,6 +202,8 @@ def _fitting_options(
         if name in _GIVEN_BY_THE_MODEL:
             raise UserError(f"attention.{name} cannot be set: {_GIVEN_BY_THE_MODEL[name]}")
         is_default = name in custom and value == custom[name].default
+        if name == "kernel" and is_default and build is not MultiHeadAttention:
+            continue  # of configs/attention/custom.yaml: a class may have a default of its own
         if name in parameters or (takes_any and not is_default):
             fitting[name] = value
         elif not is_default:

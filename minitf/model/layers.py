@@ -8,13 +8,49 @@ length, E embed_dim. Masks are torch's: True means "do not attend".
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from minitf.attention import KeyValueCache
+from minitf.attention.errors import AttentionError
 from minitf.model.dropout import Dropout
 from minitf.model.feedforward import ACTIVATIONS, projections
+
+
+def attend(
+    attention: nn.Module,
+    query: Float[Tensor, "N T E"],
+    memory: Float[Tensor, "N S E"],
+    **options: Any,
+) -> Float[Tensor, "N T E"]:
+    """The output of an attention that may be anybody's.
+
+    Raises:
+        AttentionError: it returned something else than torch's module does.
+    """
+    found = attention(query, memory, memory, need_weights=False, **options)
+    if not torch.compiler.is_compiling() and not _is_output(found, query):
+        received = f"a {type(found).__name__}"
+        if isinstance(found, Tensor):
+            received += f" of shape {tuple(found.shape)}"
+        elif isinstance(found, tuple | list):
+            shown = (tuple(x.shape) if isinstance(x, Tensor) else x for x in found)
+            received += f" ({', '.join(map(str, shown))})"
+        raise AttentionError(
+            f"{type(attention).__name__}.forward must return (output, weights or None), with an "
+            f"output of the query's shape {tuple(query.shape)}; received {received}"
+        )
+    output: Tensor = found[0]
+    return output
+
+
+def _is_output(found: object, query: Tensor) -> bool:
+    if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], Tensor):
+        return False
+    return found[0].shape == query.shape
 
 
 class EncoderLayer(nn.Module):
@@ -64,7 +100,7 @@ class EncoderLayer(nn.Module):
         return x
 
     def _self_attention(self, x: Tensor, padding_mask: Tensor) -> Tensor:
-        x, _ = self.self_attn(x, x, x, key_padding_mask=padding_mask, need_weights=False)
+        x = attend(self.self_attn, x, x, key_padding_mask=padding_mask)
         x = self.dropout1(x)
         return x
 
@@ -147,9 +183,7 @@ class DecoderLayer(nn.Module):
     ) -> Tensor:
         # torch's module takes no cache, so the argument is left out where there is none.
         cached = {} if cache is None else {"cache": cache}
-        x, _ = self.self_attn(
-            x, x, x, attn_mask=causal_mask, is_causal=True, need_weights=False, **cached
-        )
+        x = attend(self.self_attn, x, x, attn_mask=causal_mask, is_causal=True, **cached)
         x = self.dropout1(x)
         return x
 
@@ -163,9 +197,7 @@ class DecoderLayer(nn.Module):
         beams = rows // memory.size(0)
         if beams > 1:
             x = x.reshape(rows // beams, beams * length, embed_dim)
-        x, _ = self.multihead_attn(
-            x, memory, memory, key_padding_mask=padding_mask, need_weights=False, **cached
-        )
+        x = attend(self.multihead_attn, x, memory, key_padding_mask=padding_mask, **cached)
         if beams > 1:
             x = x.reshape(rows, length, embed_dim)
         x = self.dropout2(x)

@@ -175,7 +175,8 @@ def _train(
         )
         raise
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
-        raise UserError(f"attention: {error}{_cache_hint(settings, model)}") from error
+        hint = "" if "must return" in str(error) else _cache_hint(settings, model)
+        raise UserError(f"attention: {error}{hint}") from error
     except Exception as error:
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error

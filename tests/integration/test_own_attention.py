@@ -36,6 +36,11 @@ def mine(tmp_path: Path) -> dict[str, str]:
                     return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
 
 
+            class OnlyOutput(MultiHeadAttention):
+                def forward(self, *args, **kwargs):
+                    return super().forward(*args, **kwargs)[0]
+
+
             class Whole(Window):
                 supports_cache = False
 
@@ -74,6 +79,18 @@ def test_an_attention_that_a_cache_does_not_suit_is_told_what_to_say(
     assert done.returncode == 2
     assert re.search(r"attention: The shape of .*supports_cache = False\n$", done.stderr)
     assert "update" not in done.stdout  # it is told before the training
+
+
+def test_an_attention_that_returns_something_else_is_told_what_to_return(
+    train: Train, mine: dict[str, str]
+) -> None:
+    done = train("attention._target_=mine.OnlyOutput", env=mine)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"error: attention: OnlyOutput.forward must return \(output, weights or None\), with an "
+        r"output of the query's shape \((.*)\); received a Tensor of shape \(\1\)\n",
+        done.stderr,
+    )
 
 
 @pytest.mark.parametrize("name", ["Whole", "Torchs"])

@@ -176,6 +176,23 @@ def test_a_class_that_hands_options_on_gets_none_that_was_not_given():
     assert build(8, 2, batch_first=True).window == 2
 
 
+def test_a_class_keeps_its_own_default_kernel(user_module):
+    name = user_module(
+        """
+        from functools import partial
+        from minitf.attention import MultiHeadAttention
+        class Mine(MultiHeadAttention):
+            def __init__(self, *args, kernel="math", **kwargs):
+                super().__init__(*args, kernel=kernel, **kwargs)
+        part = partial(MultiHeadAttention, kernel="fast")
+        """
+    )
+    for attention, kernel in (("Mine", "math"), ("part", "fast")):
+        target = f"{name}.{attention}"
+        assert attention_factory({"_target_": target, "kernel": "auto"})(8, 2).kernel == kernel
+        assert attention_factory({"_target_": target, "kernel": "fused"})(8, 2).kernel == "fused"
+
+
 def test_a_class_that_hands_options_on_builds_from_a_configuration(user_module):
     name = user_module(
         """

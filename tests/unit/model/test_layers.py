@@ -111,3 +111,28 @@ def test_dropout_stands_where_torchs_stands(kind, norm, monkeypatch):
         else:
             outputs.append(layer(x, nothing) if layer is ours else layer(x))
     torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("returned", "received"),
+    [
+        (lambda out: out, r"a Tensor of shape \(2, 5, 12\)"),
+        (lambda out: (out[:, :1], None), r"a tuple \(\(2, 1, 12\), None\)"),
+        (lambda out: (out.transpose(0, 1), None), r"a tuple \(\(5, 2, 12\), None\)"),
+        (lambda out: (out, None, None), r"a tuple \(\(2, 5, 12\), None, None\)"),
+        (lambda out: (None, out), r"a tuple \(None, \(2, 5, 12\)\)"),
+        (lambda out: None, "a NoneType"),
+    ],
+)
+def test_an_attention_that_returns_something_else_is_refused(returned, received):
+    """Unpacking alone would split a batch of two, and broadcasting hide a wrong shape."""
+
+    class Own(MultiHeadAttention):
+        def forward(self, *args, **options):
+            return returned(super().forward(*args, **options)[0])
+
+    layer = _layer(EncoderLayer, Own, norm="pre", activation="relu")
+    x = torch.randn(B, S, E, dtype=torch.float64)
+    rule = r"Own.forward must return \(output, weights or None\), .* \(2, 5, 12\); received "
+    with pytest.raises(ValueError, match=rule + received + "$"):
+        layer(x, torch.zeros(B, S, dtype=torch.bool))
