@@ -8,7 +8,7 @@ occur in some case. It is built greedily and depends on the seed alone.
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 
 import torch
@@ -87,7 +87,8 @@ def _show(value: object) -> str:
 
 _DEFAULTS = {field.name: field.default for field in fields(Case)}
 
-AXES: dict[str, tuple[object, ...]] = {
+Axes = dict[str, tuple[object, ...]]
+AXES: Axes = {
     "inputs": ("self", "cross", "distinct", "kdim_vdim"),
     "attn_mask": MASK_AXIS,
     "key_padding": ("none", "bool", "float"),
@@ -124,14 +125,20 @@ def possible(values: dict[str, object]) -> bool:
     )
 
 
-def covering_array(strength: int, seed: int) -> Iterator[Case]:
-    """Cases in which each possible combination of `strength` axis values occurs at least once."""
+def covering_array(strength: int, seed: int, without: Iterable[str] = ()) -> Iterator[Case]:
+    """Cases in which each possible combination of `strength` axis values occurs at least once.
+
+    Args:
+        strength: How many values together.
+        seed: Of the choices that are free.
+        without: Constructor options that no case may use.
+    """
     rng = random.Random(seed)
-    axes = list(AXES)
+    axes = _axes(set(without))
     uncovered = {
         pairs
         for chosen in itertools.combinations(axes, strength)
-        for values in itertools.product(*(AXES[axis] for axis in chosen))
+        for values in itertools.product(*(axes[axis] for axis in chosen))
         if possible(dict(pairs := tuple(zip(chosen, values, strict=True))))
     }
     order = sorted(uncovered, key=repr)
@@ -139,22 +146,32 @@ def covering_array(strength: int, seed: int) -> Iterator[Case]:
     for goal in order:
         if goal not in uncovered:
             continue
-        candidates = [_complete(dict(goal), rng) for _ in range(6)]
+        candidates = [_complete(dict(goal), axes, rng) for _ in range(6)]
         best = max(candidates, key=lambda values: len(_tuples(values, strength) & uncovered))
         uncovered -= _tuples(best, strength)
         uncovered.discard(goal)
         yield Case(**best)  # type: ignore[arg-type]
 
 
-def _complete(values: dict[str, object], rng: random.Random) -> dict[str, object]:
+def _axes(without: set[str]) -> Axes:
+    """The axes with those values alone that use none of these options."""
+
+    def usable(axis: str, value: object) -> bool:
+        case = Case(**{axis: value})  # type: ignore[arg-type]
+        return not without & case.options.keys()
+
+    return {axis: tuple(v for v in values if usable(axis, v)) for axis, values in AXES.items()}
+
+
+def _complete(values: dict[str, object], axes: Axes, rng: random.Random) -> dict[str, object]:
     """Axis values with the missing ones chosen at random among those possible."""
-    missing = [axis for axis in AXES if axis not in values]
+    missing = [axis for axis in axes if axis not in values]
     rng.shuffle(missing)
     complete = dict(values)
     for axis in missing:
-        choices = [v for v in AXES[axis] if possible({**complete, axis: v})]
+        choices = [v for v in axes[axis] if possible({**complete, axis: v})]
         complete[axis] = rng.choice(choices)
-    return {axis: complete[axis] for axis in AXES}
+    return {axis: complete[axis] for axis in axes}
 
 
 def _tuples(values: dict[str, object], strength: int) -> set[tuple[Pair, ...]]:

@@ -81,14 +81,10 @@ class Verification:
     def cases(self) -> list[Case]:
         """The case matrix of the setting, without options that a constructor does not take."""
         effort, seed = self.settings.effort, self.settings.seed
-        matrix = [
+        return [
             case
             for number in range(effort.case_seeds)
-            for case in covering_array(effort.strength, seed + number)
-        ]
-        sides = (self.reference, self.candidate)
-        return [
-            case for case in matrix if all(side.takes(o) for side in sides for o in case.options)
+            for case in covering_array(effort.strength, seed + number, self._options_not_taken())
         ]
 
     def run(self, level: str) -> Iterator[LevelReport]:
@@ -107,12 +103,13 @@ class Verification:
             )
             report = summaries.summarize_op(results, dtype)
             if missing := self._options_not_taken():
-                report.notes.append(f"left out, for a constructor does not take it: {missing}")
+                names = ", ".join(missing)
+                report.notes.append(f"left out, for a constructor does not take it: {names}")
             yield report
 
-    def _options_not_taken(self) -> str:
-        sides, options = (self.reference, self.candidate), TORCH_OPTIONS
-        return ", ".join(o for o in options if not all(side.takes(o) for side in sides))
+    def _options_not_taken(self) -> list[str]:
+        sides = (self.reference, self.candidate)
+        return [o for o in TORCH_OPTIONS if not all(side.takes(o) for side in sides)]
 
     def _model(self) -> Iterator[LevelReport]:
         for dtype in self.settings.dtypes("float32", "bfloat16", "float64"):

@@ -34,16 +34,14 @@ class Implementation:
     def __call__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> nn.Module:
         """A new module; `options` are added to the arguments.
 
-        `device` and `dtype` are set afterwards where the constructor does not take them.
+        `device` and `dtype` are set afterwards too: a constructor may not take them, or take
+        anything and heed nothing.
 
         Raises:
             UserError: the module cannot be built.
         """
-        later = {
-            name: kwargs.pop(name)
-            for name in ("device", "dtype")
-            if name in kwargs and not self.takes(name)
-        }
+        place = {name: kwargs[name] for name in ("device", "dtype") if name in kwargs}
+        kwargs = {k: v for k, v in kwargs.items() if k not in place or self.takes(k)}
         try:
             module = self.build(embed_dim, num_heads, **{**kwargs, **self.options})
         except Exception as error:  # whatever a user's constructor raises is told in one line
@@ -52,7 +50,7 @@ class Implementation:
                 f"{self.label} cannot be built with {embed_dim}, {num_heads}, "
                 f"{', '.join(kwargs)}: {type(error).__name__}: {message}"
             ) from error
-        return module.to(**later) if later else module
+        return module.to(**place)
 
     def takes(self, option: str) -> bool:
         """Whether the constructor has a parameter of that name."""

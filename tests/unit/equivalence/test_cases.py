@@ -25,6 +25,21 @@ def _completable(chosen: dict[str, object]) -> bool:
     )
 
 
+@pytest.mark.parametrize("option", ["bias", "add_bias_kv", "add_zero_attn", "kdim"])
+def test_all_pairs_of_what_is_left_occur_without_an_option(option):
+    cases = list(covering_array(2, seed=1, without=[option]))
+    assert not any(option in case.options for case in cases)
+    whole = {
+        p for case in covering_array(2, seed=1) if option not in case.options for p in pairs(case)
+    }
+    assert whole <= {pair for case in cases for pair in pairs(case)}
+    assert list(covering_array(2, seed=1, without=["slope"])) == list(covering_array(2, seed=1))
+
+
+def pairs(case: Case) -> set[tuple[object, ...]]:
+    return set(itertools.combinations(vars(case).items(), 2))
+
+
 def test_the_seed_decides():
     assert list(covering_array(2, 5)) == list(covering_array(2, 5))
     assert list(covering_array(2, 5)) != list(covering_array(2, 6))

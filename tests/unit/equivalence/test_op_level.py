@@ -7,8 +7,10 @@ from torch import nn
 
 from minitf.config.errors import UserError
 from minitf.equivalence.cases import AXES, DTYPES, Case, covering_array
+from minitf.equivalence.certify import Verification
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.op_level import check_case, copy_weights, run_op_level
+from minitf.equivalence.settings import parse
 from minitf.equivalence.summaries import common_cause, summarize_op
 from minitf.equivalence.verdict import Verdict
 
@@ -131,3 +133,47 @@ def test_every_axis_value_can_be_run():
         for value in values:
             case = dataclasses.replace(Case(key_padding="bool"), **{axis: value})
             assert check_case(TORCH, CUSTOM, case, torch.float32, CPU, seed=2).verdict.equivalent
+
+
+class FewOptions(nn.MultiheadAttention):
+    """As most own classes are constructed; and a constructor that heeds nothing else."""
+
+    def __init__(self, embed_dim, num_heads, dropout=0.0, batch_first=False):
+        super().__init__(embed_dim, num_heads, dropout, batch_first=batch_first)
+
+
+class SeesTheFuture(FewOptions):
+    def forward(self, *args, attn_mask=None, is_causal=False, **options):
+        return super().forward(*args, attn_mask=None if is_causal else attn_mask, **options)
+
+
+class SwapsHeadsAndBatch(FewOptions):
+    def forward(self, *args, attn_mask=None, **options):
+        if attn_mask is not None and attn_mask.dim() == 3 and attn_mask.dtype != torch.bool:
+            attn_mask = attn_mask.unflatten(0, (self.num_heads, -1)).transpose(0, 1).flatten(0, 1)
+        return super().forward(*args, attn_mask=attn_mask, **options)
+
+
+class TransposesItsMask(FewOptions):
+    def forward(self, query, key, value, attn_mask=None, is_causal=False, **options):
+        if attn_mask is not None and query is key and not is_causal:
+            attn_mask = attn_mask.transpose(-1, -2)
+        return super().forward(
+            query, key, value, attn_mask=attn_mask, is_causal=is_causal, **options
+        )
+
+
+@pytest.mark.parametrize("candidate", [FewOptions, SeesTheFuture, SwapsHeadsAndBatch,
+                                       TransposesItsMask])  # fmt: skip
+def test_a_class_with_few_options_is_compared_as_thoroughly(candidate):
+    settings = parse(["level=op", "dtype=float32"])
+    (report,) = Verification(settings, candidate=Implementation("own", candidate)).run("op")
+    assert report.verdict.equivalent == (candidate is FewOptions)
+
+
+def test_a_constructor_that_takes_anything_is_brought_to_the_data_type():
+    def build(embed_dim, num_heads, **kwargs):
+        return FewOptions(embed_dim, num_heads)
+
+    module = Implementation("own", build)(8, 2, dtype=torch.float64, device=CPU)
+    assert {p.dtype for p in module.parameters()} == {torch.float64}
