@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minitf.commands.arguments import Parser
+from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +59,10 @@ def main(argv: Sequence[str]) -> int:
 
     settings = parse(arguments.overrides)
     if arguments.self_test:
+        if settings.candidate.get("name") != "custom":
+            raise UserError(
+                "verify: --self-test plants its bugs into the custom attention: leave candidate out"
+            )
         return _self_test(settings)
     return _verify(settings, list(arguments.overrides))
 
@@ -73,12 +78,13 @@ def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
     for key, value in (("seed", settings.seed), ("threads", torch.get_num_threads())):
         if not any(given.startswith(f"{key}=") for given in overrides):
             overrides.append(f"{key}={value}")
+    directory = Path(settings.out or _new_directory())
+    directory.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
     command = command_line(overrides)
     console.print(command, style="dim", highlight=False)
     report = verify(settings, command, lambda level: print_level(console, level))
-    directory = Path(settings.out or _new_directory())
-    figures = write_report(report, directory)
     print_verdict(console, report)
+    figures = write_report(report, directory)
     console.print(f"report     {directory / 'report.html'}", highlight=False)
     if settings.logger == "wandb":
         offline = log_to_wandb(report, figures, directory)

@@ -31,7 +31,8 @@ def assert_equivalent(
         >>> import torch
         >>> assert_equivalent(torch.nn.MultiheadAttention, "dtype=float32", level="properties")
     """
-    settings = parse([f"level={level}", "data=letters", *overrides])
+    data = [] if any(o.startswith("run=") for o in overrides) else ["data=letters"]
+    settings = parse([f"level={level}", *data, *overrides])
     sides = [_implementation("reference", reference), _implementation("candidate", candidate)]
     verification = Verification(settings, *sides)
     for name in settings.levels:

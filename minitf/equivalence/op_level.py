@@ -90,7 +90,13 @@ def check_case(
     randomize(reference_module, seed)
     copy_weights(reference_module, candidate_module)
     call = make_call(case, dtype, device, seed + 1)
-    wanted, wanted_state = run_module(reference_module, call, seed)
+    try:
+        wanted, wanted_state = run_module(reference_module, call, seed)
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise UserError(
+            f"the reference cannot be called, {case.label}: {type(error).__name__}: {message}"
+        ) from error
     try:
         received, state = run_module(candidate_module, call, seed)
     except Exception as error:  # a candidate may fail in any way: the case then fails, not the run

@@ -147,6 +147,9 @@ def parse(arguments: Sequence[str]) -> VerifySettings:
         if groups[side]:
             defaults = {} if "_target_" in groups[side] else _DEFAULTS[side]
             values[side] = {**defaults, **groups[side]}
+    if values.get("run") is not None and (groups["model"] or "data" in values):
+        given = "model" if groups["model"] else "data"
+        raise UserError(f"run={values['run']} has a model and data of its own: leave {given} out")
     name = str(groups["model"].pop("name", "nano"))
     values |= {"model_name": name, "model": model_config(name, groups["model"])}
     return checked(values)
@@ -177,6 +180,10 @@ def checked(values: dict[str, Any]) -> VerifySettings:
         if key in _CHOICES and value not in _CHOICES[key]:
             there, near = ", ".join(_CHOICES[key]), neighbours(str(value), _CHOICES[key])
             raise UserError(f"{key} must be one of {there}; got {value!r}{near}")
+    if not 0 <= values.get("seed", 0) < 2**32:
+        raise UserError(f"seed must be from 0 to {2**32 - 1}, got {values['seed']}")
+    if values.get("level", "all") is None:
+        raise UserError(f"level must be one or several of {', '.join(LEVELS)}, or all; got nothing")
     for key in ("run", "out", "level", "device"):
         if values.get(key) is not None:
             values[key] = str(values[key])
@@ -188,9 +195,11 @@ def checked(values: dict[str, Any]) -> VerifySettings:
                 f"{neighbours(level, LEVELS)}"
             )
     try:
-        torch.device("cpu" if settings.device == "auto" else settings.device)
-    except RuntimeError as error:
-        raise UserError(f"device must be auto, cpu or cuda; got {settings.device!r}") from error
+        kind = torch.device("cpu" if settings.device == "auto" else settings.device).type
+    except RuntimeError:
+        kind = "unknown"
+    if kind not in ("cpu", "cuda"):
+        raise UserError(f"device must be auto, cpu or cuda; got {settings.device!r}")
     return settings
 
 
@@ -212,7 +221,10 @@ def model_config(name: str, overrides: dict[str, Any]) -> ModelConfig:
             OmegaConf.create(overrides),
         )
     except Exception as error:
-        raise UserError(f"model.{explain(error) or error}") from error
+        message = explain(error) or " ".join(str(error).split())
+        unknown = "there is no key or group"
+        told = message.replace(unknown, "model has no key") if unknown in message else None
+        raise UserError(told or f"model.{message}") from error
     config = OmegaConf.to_object(merged)
     assert isinstance(config, ModelConfig)
     return config

@@ -69,6 +69,7 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
     failing = [result for result in results if result.finding]
     findings = [f"{len(failing)} of {_cases(len(results))} differ{common_cause(results)}"]
     findings += [f"{r.case.label} · {r.finding}" for r in failing[:_SHOWN_FINDINGS]]
+    findings = _other_formula([t for r in results for t in r.tensors]) + findings
     notes = Counter(note for result in results for note in result.notes)
     notes.update(fault for r in results for fault in {t.reference_fault for t in r.tensors} - {""})
     shown_notes = [f"{note} ({_cases(count)})" for note, count in notes.most_common()]
@@ -91,6 +92,16 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
             ),
         ],
     )
+
+
+def _other_formula(tensors: Sequence[TensorVerdict]) -> list[str]:
+    """What to know first where it is the reference that mostly departs from the oracle."""
+    if 2 * sum(bool(t.reference_fault) for t in tensors) <= len(tensors):
+        return []
+    return [
+        "the reference does not compute the paper's formula, by which this level judges: "
+        "level=training compares any two"
+    ]
 
 
 def _cases(count: int) -> str:
@@ -150,6 +161,8 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
         "parameter gradients": result.gradients,
     }
     findings = [result.finding] if result.finding else []
+    if findings:
+        findings = _other_formula([*result.free, *result.gradients]) + findings
     if result.adding_layers:
         findings.append(f"error is added by {', '.join(result.adding_layers)}")
     elif result.finding and result.local:
@@ -251,6 +264,8 @@ def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> L
     """Searches beside the reference's."""
     identical = sum(result.identical for result in results)
     total = sum(result.sentences for result in results)
+    failing = [r.finding for r in results if r.finding]
+    other_formula = _other_formula([r.log_probs for r in results]) if failing else []
     rows: list[list[Cell]] = []
     notes = []
     for r in results:
@@ -260,8 +275,10 @@ def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> L
                 f"sentence {d.sentence}, token {d.position}: {d.candidate_token!r} for "
                 f"{d.reference_token!r}, margin {d.margin:.2g} nats"
             )
-            if d.is_tie:
+            if d.margin <= d.rounding:
                 notes.append(f"{r.name}: {shown}: a tie within rounding ({d.rounding:.2g})")
+            elif d.is_tie:
+                notes.append(f"{r.name}: {shown}: an earlier tie, which rounding alone decides")
         rows.append([r.name, r.verdict.value, f"{r.identical} of {r.sentences}",
                      r.log_probs.candidate_error, r.log_probs.allowed, shown])  # fmt: skip
     return LevelReport(
@@ -269,7 +286,7 @@ def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> L
         title=f"Decoding, {dtype_name(dtype)}",
         verdict=worst([r.verdict for r in results]),
         summary=f"{identical} of {total} sentences token-identical, over {len(results)} searches",
-        findings=[r.finding for r in results if r.finding],
+        findings=other_formula + failing,
         notes=notes,
         tables=[
             Table(

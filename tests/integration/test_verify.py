@@ -82,6 +82,10 @@ def test_a_users_class_is_found_and_judged_where_the_command_is_run(tmp_path):
         (["candidate._target_=no.Such"], "candidate._target_=no.Such: cannot import no "),
         (["--frobnicate"], "verify: unrecognized arguments: --frobnicate"),
         (["run=nowhere", "level=model"], "nowhere does not exist"),
+        (["run=R", "model=tiny"], "run=R has a model and data of its own: leave model out"),
+        (["run=R", "data=letters"], "run=R has a model and data of its own: leave data out"),
+        (["out=/dev/null/x", "level=properties"], "/dev/null/x: Not a directory"),
+        (["--self-test", "candidate=torch"], "--self-test plants its bugs into the custom"),
         (["model.positions=rotary", "level=model", *SMALL], "rotary"),
     ],
 )

@@ -177,3 +177,31 @@ def test_a_constructor_that_takes_anything_is_brought_to_the_data_type():
 
     module = Implementation("own", build)(8, 2, dtype=torch.float64, device=CPU)
     assert {p.dtype for p in module.parameters()} == {torch.float64}
+
+
+def test_a_reference_that_raises_is_told():
+    class Raises(FewOptions):
+        def forward(self, *args, **options):
+            raise NotImplementedError("not\nyet")
+
+    with pytest.raises(UserError, match=r"the reference cannot be called, .*Error: not yet$"):
+        check_case(Implementation("raises", Raises), CUSTOM, Case(), torch.float32, CPU, 1)
+
+
+def test_another_formula_as_the_reference_is_said_to_be_one():
+    """Its rewrite differs in bits, and the oracle is no judge of it."""
+
+    class Flat(FewOptions):
+        def forward(self, query, key, value, **options):
+            return super().forward(query / 2, key, value, **options)
+
+    class Rewritten(FewOptions):
+        def forward(self, query, key, value, **options):
+            return super().forward(query * 0.50001, key, value, **options)
+
+    sides = [Implementation(side.__name__, side) for side in (Flat, Rewritten)]
+    settings = parse(["level=op", "dtype=float32"])
+    (report,) = Verification(settings, *sides).run("op")
+    assert report.findings[0].startswith("the reference does not compute the paper's formula")
+    (report,) = Verification(settings, candidate=sides[0]).run("op")
+    assert not report.findings[0].startswith("the reference")
