@@ -110,9 +110,11 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
     elif error.object_type is not None and hasattr(error.object_type, "__dataclass_fields__"):
         known = list(error.object_type.__dataclass_fields__)
     where = f"{parent} has no key {leaf!r}" if parent else f"there is no key or group {leaf!r}"
-    places = _elsewhere(leaf)
+    places = [place for place in _elsewhere(leaf) if place != key]
     meant = f"did you mean {' or '.join(places)}? " if places else ""
     message = f"{where}; {meant}{neighbours(leaf, known)}"
+    if key == "attention.kernel":
+        return f"{where}: kernels are those of attention=custom"
     if parent == "data.tests":
         message += f"; a further test split: +{key}=FILE"
     if parent in ("trainer", "attention", "callbacks", "logger.wandb"):

@@ -118,10 +118,14 @@ def other_attention(
     Raises:
         UserError: as in `attention_factory`.
     """
+    if not (isinstance(choice, str | Mapping) or callable(choice)):
+        raise UserError(f"attention must be a name, a mapping or a class, got {choice!r}")
     options = {k: v for k, v in stored.items() if k not in ("_target_", "_partial_", "kernel")}
     if is_named_by_the_user(str(stored.get("_target_", ATTENTIONS["custom"]))):
         options = _known_options(options, choice)
     if callable(choice):
+        own = getattr(choice, "keywords", {})  # of a functools.partial
+        options = {name: value for name, value in options.items() if name not in own}
         name = f"{choice.__module__}.{getattr(choice, '__qualname__', choice)}"
         bound = _fitting_options(name, choice, options)
         return {"_target_": name, **bound}, functools.partial(choice, **bound)

@@ -23,14 +23,16 @@ def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, 
     }
     maps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
 
+    keys = {"encoder": src.size(1), "decoder": tgt.size(1), "cross": src.size(1)}
+
     def keep(kind: str, module: nn.Module, weights: Tensor | None) -> None:
-        if weights is None or weights.dim() != 4:
+        if weights is None or weights.dim() != 4 or weights.size(-1) < keys[kind]:
             got = "None" if weights is None else f"shape {tuple(weights.shape)}"
             raise ValueError(
                 f"{type(module).__name__} gives no weights of every head, (B, H, T, S), when asked "
                 f"with need_weights=True and average_attn_weights=False: got {got}"
             )
-        maps[kind].append(weights)
+        maps[kind].append(weights[..., : keys[kind]])  # without learned keys and those of zeros
 
     def ask_for_weights(
         module: nn.Module, args: Any, kwargs: dict[str, Any]

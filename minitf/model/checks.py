@@ -89,3 +89,18 @@ def check_takes_rotary_base(attention: Callable[..., nn.Module]) -> None:
             f"model.positions=rotary needs an attention that takes `rotary_base`; {name} does not: "
             f"choose another model.positions or attention=custom"
         )
+
+
+def check_heeds_rotary_base(attention: nn.Module) -> None:
+    """A class that takes any argument has kept this one.
+
+    Raises:
+        ValueError: where it has not: the model would know no positions.
+    """
+    named = "rotary_base" in inspect.signature(type(attention)).parameters
+    if not named and getattr(attention, "rotary_base", None) is None:
+        raise ValueError(
+            f"model.positions=rotary needs an attention that turns queries and keys; "
+            f"{type(attention).__name__} takes any argument and has no attribute rotary_base: "
+            f"choose another model.positions"
+        )

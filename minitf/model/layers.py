@@ -194,7 +194,7 @@ class DecoderLayer(nn.Module):
         rows, length, embed_dim = x.shape
         # Nothing orders the queries of a cross-attention, so a sentence's beams can stand one after
         # the other as one longer target: its keys and values then exist once, not once per beam.
-        beams = rows // memory.size(0)
+        beams = rows // max(1, memory.size(0))
         if beams > 1:
             x = x.reshape(rows // beams, beams * length, embed_dim)
         x = attend(self.multihead_attn, x, memory, key_padding_mask=padding_mask, **cached)

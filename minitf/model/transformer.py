@@ -18,6 +18,7 @@ from minitf.model.checks import (
     check_attention,
     check_choice,
     check_heads,
+    check_heeds_rotary_base,
     check_pad_id,
     check_probabilities,
     check_sizes,
@@ -108,9 +109,12 @@ class Transformer(nn.Module):
         check_attention(attention)
 
         def new_attention(**rotary: float) -> nn.Module:
-            return attention(
+            module = attention(
                 embed_dim, num_heads, dropout=attention_dropout, batch_first=True, **rotary
             )
+            if rotary:
+                check_heeds_rotary_base(module)
+            return module
 
         rotary = {}
         if positions == "rotary":
@@ -240,7 +244,7 @@ class Transformer(nn.Module):
 
         Returns:
             "encoder" (L, B, H, S, S), "decoder" (L, B, H, T, T) and "cross" (L, B, H, T, S); each
-            row sums to one.
+            row sums to one, or to less where a learned key or one of zeros got the rest.
 
         Raises:
             ValueError: an attention gives no weights.

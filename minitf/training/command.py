@@ -45,9 +45,11 @@ def main() -> None:
         else:
             _refuse_dashes(sys.argv[1:])
             sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
-            _hydra_main()
-        if _finished:
-            print_summary(_finished, Console(soft_wrap=True))
+            try:
+                _hydra_main()
+            finally:
+                if _finished:
+                    print_summary(_finished, Console(soft_wrap=True))
         if _failures:
             _fail(f"{len(_failures)} of the sweep's runs failed: {'; '.join(_failures)}")
     except UserError as error:

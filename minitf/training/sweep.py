@@ -34,7 +34,7 @@ def print_summary(runs: Sequence[tuple[str, Path]], console: Console) -> None:
     common = set(words[0]).intersection(*words[1:]) if len(runs) > 1 else set()
     splits = [key for key, value in results[0].items() if isinstance(value, dict)]
     table = Table(title="the sweep's runs", title_justify="left")
-    table.add_column("run")
+    table.add_column("run", overflow="fold")
     for split in splits:
         table.add_column(f"{split}\nloss", justify="right")
         table.add_column("\nBLEU", justify="right")

@@ -126,3 +126,22 @@ def test_two_runs_are_compared_each_with_its_own_attention(
     done = evaluate("Silent", "Torchs", "Window")
     assert done.returncode == 2
     assert "once, or once for each of two runs; received 3 for 2" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["add_zero_attn", "add_bias_kv"])
+def test_a_further_key_is_no_column_of_a_picture(train: Train, tmp_path: Path, option: str) -> None:
+    done = train(f"+attention.{option}=true", "run_dir=run", "trainer.max_steps=4")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "minitf", "translate", "run", "--text", "a b c", "--json"]
+    done = subprocess.run(
+        [*command, "--attention-map", "map.png", "--max-length-ratio", "1"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert all(
+        0 <= i < len(record["source_tokens"])
+        for hypothesis in record["hypotheses"] for i in hypothesis["alignment"]
+    )  # fmt: skip
+    assert (tmp_path / "map.png").is_file()

@@ -1,5 +1,6 @@
 """A configuration becomes the model it describes; a wrong one is answered in one line."""
 
+import functools
 import sys
 import textwrap
 
@@ -174,6 +175,21 @@ def test_a_class_that_hands_options_on_gets_none_that_was_not_given():
 
     _, build = other_attention({"_target_": "my.Window", "window": 2, "kernel": "auto"}, Window)
     assert build(8, 2, batch_first=True).window == 2
+
+
+def test_what_a_partial_binds_wins_over_what_is_stored():
+    class Window(nn.MultiheadAttention):
+        def __init__(self, *args, window=4, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.window = window
+
+    stored = {"_target_": "my.Window", "window": 3}
+    _, build = other_attention(stored, functools.partial(Window, window=2))
+    assert build(8, 2).window == 2
+    _, build = other_attention(stored, Window)
+    assert build(8, 2).window == 3
+    with pytest.raises(UserError, match="attention must be a name, a mapping or a class, got 3"):
+        other_attention(stored, 3)
 
 
 def test_a_class_keeps_its_own_default_kernel(user_module):

@@ -239,6 +239,21 @@ def test_refusals_are_one_line(make_model, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_attention_that_swallows_rotary_base_is_refused(make_model):
+    class Swallows(nn.MultiheadAttention):
+        def __init__(self, embed_dim, num_heads, **kwargs):
+            super().__init__(embed_dim, num_heads, batch_first=True)
+
+    with pytest.raises(ValueError, match=r"Swallows takes any argument and has no .* rotary_base"):
+        make_model(positions="rotary", attention=Swallows)
+
+
+def test_an_empty_batch_has_logits(make_model):
+    model = make_model(attention=MultiHeadAttention)
+    src, tgt = torch.zeros(0, 5, dtype=torch.long), torch.zeros(0, 4, dtype=torch.long)
+    assert model(src, tgt).shape == (0, 4, model.vocab_size)
+
+
 def test_an_attentions_name_is_no_attention():
     with pytest.raises(ValueError, match=r"attention must be a class such as .*, got 'torch'"):
         check_attention("torch")
