@@ -1,4 +1,4 @@
-"""The one exception of this room."""
+"""The exceptions of this room."""
 
 
 class AttentionError(ValueError, AssertionError, RuntimeError):
@@ -8,3 +8,7 @@ class AttentionError(ValueError, AssertionError, RuntimeError):
     torch's module raises AssertionError for some of these cases and RuntimeError for others; code
     written for it keeps working because this error is all three.
     """
+
+
+class OutputError(AttentionError):
+    """An attention's forward returned something else than (output, weights or None)."""

@@ -216,15 +216,12 @@ def model_config(name: str, overrides: dict[str, Any]) -> ModelConfig:
         )
     try:
         merged = OmegaConf.merge(
-            OmegaConf.structured(ModelConfig),
-            OmegaConf.load(config_dir() / "model" / f"{name}.yaml"),
-            OmegaConf.create(overrides),
+            {"model": OmegaConf.structured(ModelConfig)},
+            {"model": OmegaConf.load(config_dir() / "model" / f"{name}.yaml")},
+            {"model": overrides},
         )
     except Exception as error:
-        message = explain(error) or " ".join(str(error).split())
-        unknown = "there is no key or group"
-        told = message.replace(unknown, "model has no key") if unknown in message else None
-        raise UserError(told or f"model.{message}") from error
-    config = OmegaConf.to_object(merged)
+        raise UserError(explain(error) or " ".join(str(error).split())) from error
+    config = OmegaConf.to_object(merged.model)
     assert isinstance(config, ModelConfig)
     return config

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from minitf.attention import KeyValueCache
-from minitf.attention.errors import AttentionError
+from minitf.attention.errors import OutputError
 from minitf.model.dropout import Dropout
 from minitf.model.feedforward import ACTIVATIONS, projections
 
@@ -29,7 +29,7 @@ def attend(
     """The output of an attention that may be anybody's.
 
     Raises:
-        AttentionError: it returned something else than torch's module does.
+        OutputError: it returned something else than torch's module does.
     """
     found = attention(query, memory, memory, need_weights=False, **options)
     if not torch.compiler.is_compiling() and not _is_output(found, query):
@@ -39,7 +39,7 @@ def attend(
         elif isinstance(found, tuple | list):
             shown = (tuple(x.shape) if isinstance(x, Tensor) else x for x in found)
             received += f" ({', '.join(map(str, shown))})"
-        raise AttentionError(
+        raise OutputError(
             f"{type(attention).__name__}.forward must return (output, weights or None), with an "
             f"output of the query's shape {tuple(query.shape)}; received {received}"
         )

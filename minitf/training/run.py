@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
 
-from minitf.attention.errors import AttentionError
+from minitf.attention.errors import AttentionError, OutputError
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
@@ -175,7 +175,7 @@ def _train(
         )
         raise
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
-        hint = "" if "must return" in str(error) else _cache_hint(settings, model)
+        hint = "" if isinstance(error, OutputError) else _cache_hint(settings, model)
         raise UserError(f"attention: {error}{hint}") from error
     except Exception as error:
         if refusal := lightning_refusal(error):
