@@ -128,7 +128,8 @@ class EncodedPairs(torch.utils.data.Dataset[Batch]):
         src_lengths, tgt_lengths = self.src.host_lengths[chosen], self.tgt.host_lengths[chosen]
         rows = torch.from_numpy(chosen)
         if self.device.type == "cuda":
-            rows = rows.pin_memory().to(self.device, non_blocking=True)
+            rows = rows.pin_memory()
+        rows = rows.to(self.device, non_blocking=rows.is_pinned())
         return Batch(
             src=self.src.gather(rows, int(src_lengths.max())),
             tgt=self.tgt.gather(rows, int(tgt_lengths.max())),

@@ -37,7 +37,7 @@ class Sampler:
             for source in sources
         ]
         numbers = torch.stack([torch.stack(rows) for rows in uniform])  # (B, K, steps)
-        if src.device.type == "mps":  # has no float64; 1 must not come out of rounding
+        if src.device.type not in ("cpu", "cuda"):  # no float64; 1 must not come out of rounding
             numbers = numbers.float().clamp(max=1.0 - 2.0**-24)
         self.uniform = numbers.to(src.device)
 

@@ -99,7 +99,7 @@ class TranslationData(LightningDataModule):
     def _on_device(self, pairs: EncodedPairs) -> EncodedPairs:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         resident = self._config.on_device and self._config.num_workers == 0
-        return pairs.to(device) if resident and device.type == "cuda" else pairs
+        return pairs.to(device) if resident else pairs
 
     def _loader(self, pairs: EncodedPairs, *, shuffle: bool) -> ResumableLoader:
         ranks = self.trainer if shuffle else None

@@ -16,6 +16,8 @@ def device_name(device: torch.device) -> str:
     """The device in words, such as `NVIDIA H200` or `CPU (2 threads, AMD EPYC)`."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return f"{device.type.upper()} ({_processor()})"
     return f"CPU ({torch.get_num_threads()} threads, {_processor()})"
 
 

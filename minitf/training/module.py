@@ -127,7 +127,7 @@ class TranslationModule(LightningModule):
         """
         if not self._totals:
             return None
-        loss, nll = torch.stack(self._totals).double().sum(0).unbind()
+        loss, nll = _exact(torch.stack(self._totals)).sum(0).unbind()
         sums = torch.stack((loss, nll, torch.full_like(loss, float(self._total_tokens))))
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
@@ -154,7 +154,7 @@ class TranslationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss`, `val/perplexity`, and `val/bleu` of greedy translations."""
-        loss = (torch.stack(self._val_sums).double().sum() / self._val_tokens).float()
+        loss = (_exact(torch.stack(self._val_sums)).sum() / self._val_tokens).float()
         self._val_sums.clear()
         self._val_tokens = 0
         found = {"val/loss": loss, "val/perplexity": loss.exp()}
@@ -210,3 +210,8 @@ class TranslationModule(LightningModule):
         """Take up what was not logged yet."""
         if (found := checkpoint.get("not_logged")) is not None:
             self._totals, self._total_tokens = [*found["totals"]], found["tokens"]
+
+
+def _exact(x: Tensor) -> Tensor:
+    """In float64, which not every accelerator has."""
+    return x.double() if x.device.type in ("cpu", "cuda") else x.float()

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
@@ -153,6 +154,9 @@ def build_trainer(options: dict[str, Any], run_dir: Path, callbacks: list[Callba
         if key not in known:
             raise UserError(f"trainer has no key {key!r}; {neighbours(key, known - _OURS, 60)}")
         _check_type(key, options[key])
+    if options.get("accelerator", "auto") == "auto":
+        # Lightning would take Apple's GPU, on which nothing has been measured.
+        options = {**options, "accelerator": "cuda" if torch.cuda.is_available() else "cpu"}
     try:
         return Trainer(
             **options,
