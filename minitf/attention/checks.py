@@ -1,11 +1,14 @@
 """What the inputs of a forward must be. Every message states the rule and what was received."""
 
+import torch
 from torch import Tensor
 
 from minitf.attention.errors import AttentionError
 
 
-def check_sizes(embed_dim: int, num_heads: int, dropout: float) -> None:
+def check_sizes(
+    embed_dim: int, num_heads: int, dropout: float, kdim: int | None, vdim: int | None
+) -> None:
     """Check a constructor's numbers.
 
     Raises:
@@ -22,6 +25,9 @@ def check_sizes(embed_dim: int, num_heads: int, dropout: float) -> None:
             f"embed_dim must be divisible by num_heads, got embed_dim={embed_dim} and "
             f"num_heads={num_heads}"
         )
+    for name, width in (("kdim", kdim), ("vdim", vdim)):
+        if width is not None and width <= 0:
+            raise AttentionError(f"{name} must be greater than 0 or None, got {width}")
     if not 0.0 <= dropout <= 1.0:
         raise AttentionError(f"dropout is a probability between 0 and 1, got {dropout}")
 
@@ -105,3 +111,14 @@ def check_shapes(
             f"query and key must have one batch size, got {query.shape[batch_dim]} and "
             f"{key.shape[batch_dim]}"
         )
+
+
+def check_dtypes(inputs: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype) -> None:
+    """Check that query, key and value have the weights' data type; autocast brings them to its own.
+
+    Raises:
+        AttentionError: one has another.
+    """
+    for name, x in zip(("query", "key", "value"), inputs, strict=True):
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise AttentionError(f"{name} must have the weights' dtype {dtype}, got {x.dtype}")

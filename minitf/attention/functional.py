@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class HeadLayout(NamedTuple):
@@ -126,10 +126,22 @@ def merge_heads(
     context: Float[Tensor, "B H T D"], batch_first: bool
 ) -> Float[Tensor, "rows columns E"]:
     """Concatenate the heads' results: (B, T, E) if batch_first, else (T, B, E)."""
+    B, _, _, D = context.shape
     context = context.permute(0, 2, 1, 3) if batch_first else context.permute(2, 0, 1, 3)
     # Of one head flatten alone would make a view that is not contiguous, and the projection of that
-    # adds in another order than torch's.
-    return context.contiguous().flatten(-2)  # (…, H, D) -> (…, E)
+    # adds in another order than torch's, which copies. For one sentence and D = 1 torch has a view.
+    if batch_first or D > 1 or B > 1:
+        context = context.contiguous()
+    return context.flatten(-2)  # (…, H, D) -> (…, E)
+
+
+def project_output(
+    projection: nn.Module, context: Float[Tensor, "rows columns E"]
+) -> Float[Tensor, "rows columns E"]:
+    """W_o and its bias; row by row where the context is a view, as torch multiplies it."""
+    if context.is_contiguous():
+        return projection(context)  # type: ignore[no-any-return]
+    return projection(context.flatten(0, 1)).view(context.shape)  # type: ignore[no-any-return]
 
 
 def append_learned_key(

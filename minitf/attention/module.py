@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention.cache import KeyValueCache
-from minitf.attention.checks import check_dimensions, check_shapes, check_sizes
+from minitf.attention.checks import check_dimensions, check_dtypes, check_shapes, check_sizes
 from minitf.attention.errors import AttentionError
 from minitf.attention.functional import (
     HeadLayout,
@@ -12,6 +12,7 @@ from minitf.attention.functional import (
     append_zero_key,
     merge_heads,
     project_inputs,
+    project_output,
     project_query,
     project_separately,
 )
@@ -93,7 +94,7 @@ class MultiHeadAttention(nn.Module):
         kernel: str = "auto",
         rotary_base: float | None = None,
     ) -> None:
-        check_sizes(embed_dim, num_heads, dropout)
+        check_sizes(embed_dim, num_heads, dropout, kdim, vdim)
         check_kernel(kernel)
         head_dim = embed_dim // num_heads
         if rotary_base is not None and (head_dim % 2 or rotary_base <= 0):
@@ -205,7 +206,7 @@ class MultiHeadAttention(nn.Module):
         if kernel == "auto":
             kernel = "math" if need_weights else "fused"
             masks = (attn_mask, key_padding_mask)
-            if cache is None and follows_torch(self, query, key, value, masks):
+            if cache is None and follows_torch(self, query, key, value, masks, need_weights):
                 kernel = "inference"
             elif cache is not None and prefers_products(query, self.batch_first):
                 kernel = "math"
@@ -213,6 +214,8 @@ class MultiHeadAttention(nn.Module):
         query, key, value = layout.enter(query, key, value)
         widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
         check_shapes(query, key, value, widths, layout.batch_dim)
+        projection = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
+        check_dtypes((query, key, value), projection.dtype)
         if layout.unbatched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
 
@@ -262,7 +265,7 @@ class MultiHeadAttention(nn.Module):
         # 4. Concatenate the heads, and project once more.
         del q, k, v  # without gradients their memory is free for what follows
         context = merge_heads(context, layout.batch_first)
-        output: Tensor = self.out_proj(context)
+        output = project_output(self.out_proj, context)
         if dead is not None:
             output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
         if weights is not None:

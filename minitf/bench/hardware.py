@@ -20,11 +20,14 @@ FORMULA = (
 
 
 def cuda_peak(name: str, precision: str) -> float | None:
-    """Dense FLOP/s of a CUDA device, None where its name is unknown.
+    """Dense FLOP/s of a CUDA device, None where its name or board is unknown.
 
     >>> cuda_peak("NVIDIA H200", "bfloat16")
     989000000000000.0
+    >>> cuda_peak("NVIDIA H100 PCIe", "bfloat16")
     """
+    if "PCIe" in name or "NVL" in name:  # slower boards of the same name
+        return None
     for (part, known), peak in CUDA_PEAKS.items():
         if part in name and known == precision:
             return peak

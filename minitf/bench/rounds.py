@@ -81,7 +81,13 @@ class Rounds:
         self._write({"ready": facts})
 
     def wait(self) -> int | None:
-        """Block until the parent wants a round: its number; None: no more."""
+        """Block until the parent wants a round: its number; None: no more.
+
+        Meanwhile a GPU's memory that is not in use is left to the others.
+        """
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
         message = json.loads(self._receive.readline() or '{"stop": true}')
         number: int | None = message.get("round")
         return number

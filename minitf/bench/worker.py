@@ -29,15 +29,18 @@ def main() -> None:
             text = " ".join(str(error).split())
             answer({"error": f"{type(error).__name__}: {text}"[:300]})
         else:
-            answer({"peak_memory": peak_memory()})
+            answer({"peak_memory": peak_memory(str(task["arguments"].get("device", "cpu")))})
 
 
-def peak_memory() -> float:
-    """MiB: what the CUDA allocator handed out at most, else the largest resident set."""
+def peak_memory(device: str) -> float | None:
+    """MiB: what torch's CUDA allocator handed out at most, on a CPU the largest resident set.
+
+    None where something else than torch computed on the GPU.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return float(torch.cuda.max_memory_allocated()) / 2**20
-    return resident_peak()
+    return resident_peak() if device == "cpu" else None
 
 
 def resident_peak() -> float:

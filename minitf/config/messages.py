@@ -110,7 +110,7 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
     elif error.object_type is not None and hasattr(error.object_type, "__dataclass_fields__"):
         known = list(error.object_type.__dataclass_fields__)
     where = f"{parent} has no key {leaf!r}" if parent else f"there is no key or group {leaf!r}"
-    places = [place for place in _elsewhere(leaf) if place != key]
+    places = [place for place in places_of(leaf) if place != key]
     meant = f"did you mean {' or '.join(places)}? " if places else ""
     message = f"{where}; {meant}{neighbours(leaf, known)}"
     if key == "attention.kernel":
@@ -122,7 +122,7 @@ def _no_key(error: OmegaConfBaseException, override: str | None) -> str:
     return message
 
 
-def _elsewhere(leaf: str) -> list[str]:
+def places_of(leaf: str) -> list[str]:
     """The keys that end so, in the configuration that runs when nothing is overridden."""
 
     def walk(node: Any, prefix: str) -> Iterable[str]:

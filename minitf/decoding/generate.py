@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from minitf.attention.kernels.fused import without_cudnn
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding.beam import search_beam
 from minitf.decoding.constraints import Constraints
@@ -71,21 +72,22 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        stepper = Stepper(model, src)
-        method = DecodingMethod(config.method)
-        if method is DecodingMethod.beam:
-            return search_beam(stepper, constraints, config, bos_id=bos_id)
-        choose: Chooser = Greedy()
-        if method is DecodingMethod.sample:
-            steps = max(limits.max_length) + 1
-            choose = Sampler(src, config.n_best, steps, config, pad_id=pad_id)
-        return search_single(
-            stepper,
-            constraints,
-            choose,
-            rows_per_sentence=config.n_best,
-            bos_id=bos_id,
-            length_penalty=config.length_penalty,
-        )
+        with without_cudnn(src.device):
+            stepper = Stepper(model, src)
+            method = DecodingMethod(config.method)
+            if method is DecodingMethod.beam:
+                return search_beam(stepper, constraints, config, bos_id=bos_id)
+            choose: Chooser = Greedy()
+            if method is DecodingMethod.sample:
+                steps = max(limits.max_length) + 1
+                choose = Sampler(src, config.n_best, steps, config, pad_id=pad_id)
+            return search_single(
+                stepper,
+                constraints,
+                choose,
+                rows_per_sentence=config.n_best,
+                bos_id=bos_id,
+                length_penalty=config.length_penalty,
+            )
     finally:
         model.train(was_training)

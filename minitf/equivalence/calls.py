@@ -177,7 +177,8 @@ def run_module(module: nn.Module, call: Call, seed: int) -> tuple[Results, Tenso
             average_attn_weights=case.weights == "averaged",
             **call.masks,
         )
-        state = (torch.cuda.get_rng_state() if output.is_cuda else torch.get_rng_state()).clone()
+        on_gpu = output.is_cuda
+        state = torch.cuda.get_rng_state(output.device) if on_gpu else torch.get_rng_state()
         results = {"output": output.detach()}
         if weights is not None:
             results["weights"] = weights.detach()

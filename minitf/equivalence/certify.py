@@ -1,5 +1,6 @@
 """Run the levels and draw the verdict."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -292,7 +293,8 @@ def environment(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
         found["cuda"] = str(torch.version.cuda)
-        found["allow_tf32"] = torch.backends.cuda.matmul.allow_tf32
+        with contextlib.suppress(RuntimeError):  # somebody has set it for one backend alone
+            found["float32_matmul_precision"] = torch.get_float32_matmul_precision()
     return found
 
 

@@ -76,7 +76,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             ε = label_smoothing
             grad_h -= (1 - ε) * w_y + (ε / V) * w_sum
             grad_h *= counts
-            grad_weight.index_add_(0, target, h.to(sums), alpha=-(1 - ε))
+            _subtract_rows(grad_weight, target, h.to(sums), 1 - ε)
             grad_weight -= (ε / V) * h.sum(0, dtype=sums)
             grad_hidden = grad_h.to(hidden.dtype).view(-1, passes, E)
             if rows is not None:
@@ -151,6 +151,16 @@ def _softmax_part(
             grad_weight += softmax.t() @ h_block
         grad_h[block] = project_back(softmax)
     return log_sums, nlls, divergence, grad_h, grad_weight
+
+
+def _subtract_rows(matrix: Tensor, index: Tensor, rows: Tensor, factor: float) -> None:
+    """Subtract factor times row n from row index[n] of the matrix, in an order that is fixed."""
+    if matrix.device.type == "cpu":
+        matrix.index_add_(0, index, rows, alpha=-factor)
+        return
+    # There index_add_ adds in any order; what an embedding's gradient is summed by does not.
+    summed = torch.ops.aten.embedding_dense_backward(rows, index, matrix.size(0), -1, False)
+    matrix.sub_(summed, alpha=factor)
 
 
 def _diverge(prob: Tensor, log_prob: Tensor, factor: float) -> Tensor:

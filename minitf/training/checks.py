@@ -47,6 +47,12 @@ def check_settings(settings: TrainConfig) -> None:
             f"trainer.accumulate_grad_batches={window}: a checkpoint in the middle of an update "
             "cannot be resumed"
         )
+    strategy = str(settings.trainer.get("strategy"))
+    if any(name in strategy for name in ("fsdp", "deepspeed", "model_parallel")):
+        raise UserError(
+            f"trainer.strategy={strategy} cuts the model in parts, which minitf does not train; "
+            "use ddp, with the whole model on each device"
+        )
     _check_evaluation(settings.evaluation)
 
 

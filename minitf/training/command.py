@@ -17,7 +17,7 @@ from rich.console import Console
 
 from minitf.config import UserError
 from minitf.config.compose import GROUPS, config_dir, load_config, plain, register, typed
-from minitf.config.messages import explain
+from minitf.config.messages import explain, places_of
 from minitf.config.schema import TrainConfig
 from minitf.training.sweep import Sweep, print_summary
 
@@ -110,19 +110,23 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 
 def _refuse_dashes(arguments: list[str]) -> None:
-    """`--model tiny`, as other programs are told: say how it is written here.
+    """`--model tiny` or `--max-steps=10`, as other programs are told: say how it is written here.
 
     Raises:
-        UserError: an argument is one of our keys behind dashes.
+        UserError: an argument is one of our keys, or the end of one, behind dashes.
     """
     keys = {field.name for field in dataclasses.fields(TrainConfig)} | set(GROUPS)
     for number, argument in enumerate(arguments):
         key, equals, value = argument.lstrip("-").partition("=")
         key = key.replace("-", "_")
-        if argument.startswith("-") and key.partition(".")[0] in keys:
+        if not argument.startswith("-"):
+            continue
+        places = [key] if key.partition(".")[0] in keys else []
+        if places or (argument.startswith("--") and (places := places_of(key))):
             rest = arguments[number + 1 : number + 2]
             value = value if equals else (rest[0] if rest and "=" not in rest[0] else "VALUE")
-            raise UserError(f"an option is written without dashes: {key}={value}")
+            written = " or ".join(f"{place}={value}" for place in places)
+            raise UserError(f"an option is written without dashes: {written}")
 
 
 def _with_run_dir(arguments: list[str]) -> list[str]:

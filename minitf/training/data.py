@@ -96,10 +96,13 @@ class TranslationData(LightningDataModule):
         """All of `val` on every rank, so that the loss is exact and the same everywhere."""
         return self._loader(self._on_device(self._val), shuffle=False)
 
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
     def _on_device(self, pairs: EncodedPairs) -> EncodedPairs:
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         resident = self._config.on_device and self._config.num_workers == 0
-        return pairs.to(device) if resident else pairs
+        return pairs.to(self._device) if resident else pairs
 
     def _loader(self, pairs: EncodedPairs, *, shuffle: bool) -> ResumableLoader:
         ranks = self.trainer if shuffle else None
@@ -117,7 +120,7 @@ class TranslationData(LightningDataModule):
             pairs,
             sampler,
             num_workers=self._config.num_workers if shuffle else 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._device.type == "cuda",
             from_start=not shuffle,
         )
 

@@ -47,7 +47,8 @@ class TranslationModule(LightningModule):
         self.tokenizer = tokenizer
         self._val_pairs = val_pairs
         self.stored = stored or {}
-        self._hidden = torch.compile(model.hidden) if config.compile else model.hidden
+        hidden = model.hidden
+        self._hidden = torch.compile(hidden, dynamic=True) if config.compile else hidden
         self._window_tokens = 0
         self._totals: list[Tensor] = []
         self._total_tokens = 0
@@ -99,12 +100,14 @@ class TranslationModule(LightningModule):
         if not self._several_parts:
             return
         trainer = self.trainer
+        total = _exact(torch.full((), float(tokens), device=self.device))
         if trainer.world_size > 1:
-            total = torch.tensor(tokens, device=self.device)
-            tokens = int(trainer.strategy.reduce(total, reduce_op="sum"))
+            total = trainer.strategy.reduce(total, reduce_op="sum")
         parts = trainer.accumulate_grad_batches * trainer.world_size
         constant = (self._config.batching.tokens or 4_096) / 2
-        torch._foreach_mul_(gradients(self.parameters()), constant * parts / tokens)
+        # On the device throughout: no update waits for it.
+        found = gradients(self.parameters())
+        torch._foreach_mul_(found, (constant * parts / total).to(found[0].dtype))
 
     def configure_gradient_clipping(
         self,
@@ -117,7 +120,7 @@ class TranslationModule(LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
         limit = gradient_clip_val or math.inf
-        # foreach: one kernel for all parameters; DTensors of sharded models are understood too.
+        # foreach: one kernel for all parameters.
         self._grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit, foreach=True)
 
     def pop_totals(self) -> tuple[float, float, float, float | None] | None:
@@ -139,6 +142,7 @@ class TranslationModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Let a resumed run follow its configuration where that was changed."""
+        self._totals = [total.to(self.device) for total in self._totals]
         optimizer, schedule = self.trainer.optimizers[0], self.lr_schedulers()
         if isinstance(schedule, LambdaLR):
             set_options(self.model, optimizer, schedule, self._config.optimizer)
@@ -184,7 +188,7 @@ class TranslationModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam or AdamW, with its schedule stepped once an update."""
-        fused = self.trainer.precision != "16-mixed" and not self._sharded
+        fused = self.trainer.precision != "16-mixed"
         optimizer = build_optimizer(self.model, self._config.optimizer, fused=fused)
         schedule = build_schedule(
             optimizer, self._config.schedule, self.trainer.estimated_stepping_batches
@@ -193,10 +197,6 @@ class TranslationModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    @property
-    def _sharded(self) -> bool:
-        return "FSDP" in type(self.trainer.strategy).__name__
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, as plain containers, and what is not logged yet."""

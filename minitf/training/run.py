@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from minitf.attention.errors import AttentionError, OutputError
+from minitf.attention.kernels.fused import without_cudnn
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
@@ -166,7 +167,8 @@ def _train(
             highlight=False,
         )
     try:
-        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+        with without_cudnn(trainer.strategy.root_device):
+            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "

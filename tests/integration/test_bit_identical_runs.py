@@ -8,13 +8,15 @@ import torch
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_whole_runs_with_dropout(train, tmp_path, precision):
+def test_whole_runs_with_dropout(train, tmp_path, precision, device):
     """Losses and gradient norms of all 3,000 updates, scores, final parameters; about an hour."""
     for attention in ("custom", "torch"):
         done = train(
             f"attention={attention}", f"run_dir={attention}", f"trainer.precision={precision}",
             "model.dropout=0.1", "model.attention_dropout=0.1", "trainer.log_every_n_steps=1",
+            f"trainer.accelerator={device}", f"trainer.deterministic={device == 'cuda'}".lower(),
             "logger=csv", toy=False, timeout=3600,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -93,7 +93,8 @@ def test_the_simulation_sees_what_was_left_on_the_cpu(tmp_path):
         [],
         ["attention.kernel=fast", "model.positions=rotary", "model.activation=swiglu",
          "objective.r_drop=3", "callbacks=ema", "trainer.accumulate_grad_batches=2",
-         "evaluation.decoding.method=beam", "evaluation.average_best=2"],
+         "evaluation.decoding.method=beam", "evaluation.average_best=2",
+         "trainer.log_every_n_steps=7"],
     ],
     ids=["default", "options"],
 )  # fmt: skip
@@ -111,7 +112,7 @@ def test_a_whole_run_and_its_resumption(tmp_path, options):
         samples = (tmp_path / device / "samples.txt").read_text()
         found[device] = numbers(tmp_path / device / "metrics.csv"), results, samples
     (here, scores, samples), (there, other_scores, other_samples) = found.values()
-    assert len(here) == len(there) > 44
+    assert len(here) == len(there) > 10
     for row, other in zip(here, there, strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():

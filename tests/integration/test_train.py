@@ -347,6 +347,7 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (["trainer.precision=float12"], "trainer: Precision 'float12' is invalid"),
         (["--model", "tiny"], "an option is written without dashes: model=tiny"),
         (["-trainer.max-steps=3"], "an option is written without dashes: trainer.max_steps=3"),
+        (["--max-steps=3"], "an option is written without dashes: trainer.max_steps=3"),
         (["attention=custom,torch"], "attention=custom,torch: several values are a sweep, with -m"),
         (["+trainer.max_stepz=3"], "trainer has no key 'max_stepz'; did you mean max_steps?"),
         (["attention._target_=my.Attention"], "my.Attention"),

@@ -13,6 +13,10 @@ from minitf.attention.errors import AttentionError
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
+MOST_VARIANTS = 256
+"""Kinds of mask, times data types, times with and without gradients, times strides; beyond torch's
+own limit of eight it would fall back to all scores in memory."""
+
 
 def flex_attention(
     q: Float[Tensor, "B H T D"],
@@ -39,7 +43,10 @@ def flex_attention(
         block_mask = _causal_blocks(q.shape[2], k.shape[2], q.device)
     elif mask is not None:
         score_mod = _add(mask.expand(q.shape[0], q.shape[1], q.shape[2], -1))
-    context = _kernel()(q, k, v, score_mod=score_mod, block_mask=block_mask)
+    if torch.compiler.is_compiling():  # the caller as a whole
+        return torch_flex.flex_attention(q, k, v, score_mod=score_mod, block_mask=block_mask), None
+    with torch._dynamo.config.patch(recompile_limit=MOST_VARIANTS):
+        context = _compiled()(q, k, v, score_mod=score_mod, block_mask=block_mask)
     return context, None
 
 
@@ -69,18 +76,13 @@ def _compiled() -> Any:
     return torch.compile(torch_flex.flex_attention)
 
 
-def _kernel() -> Any:
-    """FlexAttention, compiled by itself unless the caller is being compiled as a whole."""
-    return torch_flex.flex_attention if torch.compiler.is_compiling() else _compiled()
-
-
 def _causal_blocks(T: int, S: int, device: torch.device) -> Any:
     if torch.compiler.is_compiling():
         return torch_flex.create_block_mask(_sees, None, None, T, S, device=device)
     return _cached_causal_blocks(T, S, device)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=1024)
 def _cached_causal_blocks(T: int, S: int, device: torch.device) -> Any:
     with torch.inference_mode(False):
         return torch_flex.create_block_mask(_sees, None, None, T, S, device=device)

@@ -1,8 +1,12 @@
 """`fused`: torch's scaled_dot_product_attention, which never stores the weights where it can."""
 
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from minitf.attention.errors import AttentionError
 
@@ -32,3 +36,14 @@ def fused_attention(
             "kernel='auto', 'math' or 'fast'"
         )
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal), None
+
+
+def without_cudnn(device: torch.device) -> AbstractContextManager[object]:
+    """Leave out cuDNN's kernel, which torch prefers on an H100 and builds anew for every shape.
+
+    For loops whose shapes change from step to step: training in batches of like lengths, decoding.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(backends)

@@ -3,8 +3,8 @@
 In evaluation mode, without gradients, torch.nn.MultiheadAttention leaves its usual path for a
 kernel of its own, which computes batch-first, adds the bias after the product and scales the query
 in the same step. Its bits are other ones. `kernel="auto"` follows it on CPUs; every other kernel
-stays what it is. It keeps all scores, as torch's does: `fused` and `fast` need less memory, and
-less time for long sentences.
+stays what it is. It keeps all scores, as torch's does: where no weights are wanted, `auto` leaves
+it for `fused` beyond LONGEST tokens, which needs less memory and less time.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ from minitf.attention.masks import causal_mask, is_transformed
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
 
+LONGEST = 1024
+"""Beyond so many tokens the scores, which nobody wants, are not kept for the sake of equal bits."""
+
 PADDING, PER_HEAD = 1, 2  # the kinds of mask, (B, T) and (B, H, T, T), by torch's numbers
 
 
@@ -28,8 +31,9 @@ def follows_torch(
     key: Tensor,
     value: Tensor,
     masks: tuple[Tensor | None, Tensor | None],
+    need_weights: bool,
 ) -> bool:
-    """Whether torch's module would take its inference kernel for this call.
+    """Whether torch's module would take its inference kernel for this call, and memory allows it.
 
     is_causal has no say. torch must be given a mask beside it, for its kernel knows no causality of
     its own; what is causal here without a mask equals what is causal there with one.
@@ -47,6 +51,8 @@ def follows_torch(
     if any(mask is not None and mask.dim() > 3 for mask in masks):
         return False
     if torch.is_autocast_enabled() or torch.compiler.is_compiling():
+        return False
+    if query.shape[1] > LONGEST and not need_weights:
         return False
     out = attention.out_proj
     if not isinstance(out, nn.Linear) or is_transformed(query):  # an adapter; vmap

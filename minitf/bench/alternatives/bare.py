@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from minitf.attention.kernels.fused import without_cudnn
 from minitf.bench.rounds import Rounds
 from minitf.bench.task import (
     BareLoop,
@@ -36,11 +37,12 @@ def run(rounds: Rounds, library: str, task: dict[str, Any]) -> None:
     loop = BareLoop(model, loss, settings)
     batches = load_batches(settings)
     rounds.ready(parameters=num_parameters(model))
-    while (number := rounds.wait()) is not None:
-        synchronize(settings)
-        start = time.perf_counter()
-        for batch in batches[number]:
-            loop.update(batch)
-        synchronize(settings)
-        seconds = time.perf_counter() - start
-        rounds.report(seconds=seconds, tokens=sum(batch.tokens for batch in batches[number]))
+    with without_cudnn(torch.device(settings.device)):
+        while (number := rounds.wait()) is not None:
+            synchronize(settings)
+            start = time.perf_counter()
+            for batch in batches[number]:
+                loop.update(batch)
+            synchronize(settings)
+            seconds = time.perf_counter() - start
+            rounds.report(seconds=seconds, tokens=sum(batch.tokens for batch in batches[number]))

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from minitf.attention.kernels.fused import without_cudnn
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 from minitf.config.schema import DecodingConfig
@@ -53,4 +54,5 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
         return [outputs[row] for row in range(len(given.sources))]
 
     ways = {f"batches of {tokens:,} tokens": partial(translate, tokens) for tokens in BATCH_TOKENS}
-    take_turns(rounds, ways)
+    with without_cudnn(torch.device(device)):
+        take_turns(rounds, ways)

@@ -1,10 +1,15 @@
 """minitf's own search."""
 
+from functools import partial
+
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding import generate_all
 from minitf.evaluation import load
+
+GPU_BATCH_TOKENS = (8_192, 65_536)
+"""Source positions of a batch, times beams; which is quicker is tried in the warm-up."""
 
 
 def run(rounds: Rounds, task: str, model: str, device: str) -> None:
@@ -19,9 +24,11 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
     given = Task(task)
     loaded = load(model, device=device)
     method = DecodingMethod.beam if given.beams > 1 else DecodingMethod.greedy
-    config = DecodingConfig(method=method, beam_size=max(1, given.beams))
 
-    def translate() -> list[list[int]]:
+    def translate(batch_tokens: int) -> list[list[int]]:
+        config = DecodingConfig(
+            method=method, beam_size=max(1, given.beams), batch_tokens=batch_tokens
+        )
         outputs: dict[int, list[int]] = {}
         for rows, found in generate_all(
             loaded.model,
@@ -34,4 +41,8 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
             outputs |= {row: best[0].tokens for row, best in zip(rows, found, strict=True)}
         return [outputs[row] for row in range(len(given.sources))]
 
-    take_turns(rounds, {"": translate})
+    if device == "cpu":
+        ways = {"": partial(translate, DecodingConfig().batch_tokens)}
+    else:
+        ways = {f"batches of {n:,} tokens": partial(translate, n) for n in GPU_BATCH_TOKENS}
+    take_turns(rounds, ways)

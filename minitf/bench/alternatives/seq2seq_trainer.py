@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from minitf.attention.kernels.fused import without_cudnn
 from minitf.bench.alternatives.hugging_face import marian
 from minitf.bench.rounds import Rounds
 from minitf.bench.task import TrainingTask, load_batches, num_parameters, synchronize
@@ -86,7 +87,8 @@ def run(rounds: Rounds, task: dict[str, Any]) -> None:
     )
     rounds.ready(parameters=num_parameters(model))
     try:
-        trainer.train()
+        with without_cudnn(torch.device(settings.device)):
+            trainer.train()
     except _Enough:
         return
 

@@ -1,6 +1,7 @@
 """One concern to a callback."""
 
 from minitf.training.callbacks.autosave import Autosave
+from minitf.training.callbacks.ema import EMAWeightAveraging
 from minitf.training.callbacks.final_validation import FinalValidation
 from minitf.training.callbacks.interruption import Interrupted, Interruption
 from minitf.training.callbacks.monitor import Monitor
@@ -9,6 +10,7 @@ from minitf.training.callbacks.random_state import RandomState
 
 __all__ = [
     "Autosave",
+    "EMAWeightAveraging",
     "FinalValidation",
     "Interrupted",
     "Interruption",

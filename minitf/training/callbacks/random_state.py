@@ -8,30 +8,36 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
-def random_state() -> dict[str, Any]:
-    """The state of every global generator, as tensors and plain containers."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of every global generator and of the device's, as tensors and plain containers."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": [version, list(internal), gauss],
         "numpy": [kind, [int(k) for k in keys], int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+        "device": {"type": device.type, "state": _device_state(device)},
     }
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every global generator where `random_state` found it."""
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put every generator where `random_state` found it."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    if state.get("mps") is not None and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"].cpu())
+    if (found := state["device"])["type"] == device.type == "cuda":
+        torch.cuda.set_rng_state(found["state"].cpu(), device)
+    elif found["type"] == device.type == "mps":
+        torch.mps.set_rng_state(found["state"].cpu())
+
+
+def _device_state(device: torch.device) -> torch.Tensor | None:
+    """The state of the one device that trains: how many others there are has no say."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
 
 
 class RandomState(Callback):
@@ -48,7 +54,7 @@ class RandomState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the states of all ranks; Lightning calls this on every rank."""
-        states = [random_state()]
+        states = [random_state(pl_module.device)]
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, states[0])
@@ -64,7 +70,7 @@ class RandomState(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore this rank's state, once; in a new run give each rank dropout of its own."""
         if self._restored and trainer.global_rank < len(self._restored):
-            restore_random_state(self._restored[trainer.global_rank])
+            restore_random_state(self._restored[trainer.global_rank], pl_module.device)
         elif trainer.global_rank > 0:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)
         self._restored = None

@@ -1,7 +1,6 @@
 """Kernels that are not bit-identical: their error, their refusals, dropout in blocks."""
 
 import functools
-import os
 
 import pytest
 import torch
@@ -189,26 +188,10 @@ REFUSALS = [
     ("flex", {"dropout": 0.1}, {"need_weights": False}, "kernel='flex' has no attention dropout"),
     ("flex", {}, {"need_weights": False}, "gradients on cuda alone, got cpu"),
 ]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
-@pytest.mark.skipif(os.environ.get("MINITF_TYPECHECK") != "0", reason="compiles: own process")
-@pytest.mark.parametrize("masks", [{}, {"is_causal": True}, {"padding": True}, {"float": True}])
-def test_flex_on_a_cpu_without_gradients(masks):
-    torch.manual_seed(0)
-    flex = MultiHeadAttention(E, H, batch_first=True, kernel="flex").eval()
-    math = MultiHeadAttention(E, H, batch_first=True, kernel="math").eval()
-    math.load_state_dict(flex.state_dict())
-    query = torch.randn(B, T, E)
-    if "padding" in masks:
-        masks = {"key_padding_mask": torch.arange(T) >= torch.tensor([[T], [9], [0]])}
-    elif "float" in masks:
-        masks = {"attn_mask": torch.randn(T, T)}
-    with torch.no_grad():
-        expected, _ = math(query, query, query, need_weights=False, **masks)
-        output, _ = flex(query, query, query, need_weights=False, **masks)
-    torch.testing.assert_close(output, expected)
+FLEX_IN_EVALUATION = [
+    (torch.float64, {}, "takes float32, bfloat16 and float16, got torch.float64"),
+    (torch.float32, {"attn_mask": torch.zeros(T, T, requires_grad=True)}, "a mask no gradient"),
+]
 
 
 @pytest.mark.parametrize(("kernel", "options", "call", "message"), REFUSALS)
@@ -218,3 +201,11 @@ def test_refusals_in_one_line(kernel, options, call, message):
     with pytest.raises(AttentionError, match=message) as error:
         attention(x, x, x, **call)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("dtype", "masks", "message"), FLEX_IN_EVALUATION)
+def test_refusals_of_flex_where_no_gradient_is_wanted(dtype, masks, message):
+    attention = MultiHeadAttention(E, H, kernel="flex", dtype=dtype).requires_grad_(False)
+    x = torch.randn(T, B, E, dtype=dtype)
+    with pytest.raises(AttentionError, match=message):
+        attention(x, x, x, need_weights=False, **masks)

@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from minitf.attention import AttentionError, KeyValueCache, MultiHeadAttention
 from minitf.attention.kernels import KERNELS, NAMES
+from minitf.attention.kernels.inference import LONGEST
 
 B, T, S, H, D = 3, 5, 7, 2, 11
 E = H * D
@@ -376,6 +379,8 @@ CONSTRUCTOR_ERRORS = [
     ((4, -1), {}, "must be greater than 0"),
     ((5, 2), {}, "embed_dim must be divisible by num_heads, got embed_dim=5 and num_heads=2"),
     ((4, 2), {"dropout": -0.1}, "between 0 and 1, got -0.1"),
+    ((4, 2), {"kdim": 0}, "kdim must be greater than 0 or None, got 0"),
+    ((4, 2), {"vdim": -3}, "vdim must be greater than 0 or None, got -3"),
     ((4, 2), {"dropout": 1.1}, "between 0 and 1, got 1.1"),
     ((4, 2), {"kernel": "flash"}, "one of auto, math, fused, fast, flex, got 'flash'"),
     ((6, 2), {"rotary_base": 1e4}, "head_dim=3"),
@@ -400,6 +405,8 @@ CALL_ERRORS = [
     ({"query": zeros(B, T, E + 1)}, f"embedding dimension of {E}, but got {E + 1}"),
     ({"value": zeros(B, S + 1, E)}, "do not match value's"),
     ({"value": zeros(B, S, E - 1)}, f"vdim={E} features, got {E} and {E - 1}"),
+    ({"query": zeros(B, T, E, dtype=torch.int64)}, "dtype torch.float64, got torch.int64"),
+    ({"value": zeros(B, S, E, dtype=torch.float32)}, "value must have the weights' dtype"),
     ({"query": zeros(B + 1, T, E)}, f"one batch size, got {B + 1} and {B}"),
     ({"key": None}, "filled static cache"),
     ({"attn_mask": zeros(S)}, "`None`, 2-D or 3-D but found 1-D tensor"),
@@ -427,6 +434,25 @@ def test_errors_are_of_every_type_that_torch_raises():
     for kind in (ValueError, AssertionError, RuntimeError):
         with pytest.raises(kind):
             MultiHeadAttention(5, 2)
+
+
+def test_auto_keeps_no_scores_of_long_sentences():
+    """torch's inference kernel would, and where no weights are wanted nobody needs them."""
+    torch.manual_seed(0)
+    attention = MultiHeadAttention(6, 2, batch_first=True).eval()
+    for length, kept in ((LONGEST, True), (LONGEST + 1, False)):
+        x = torch.randn(1, length, 6)
+        sizes = []
+
+        class Sizes(TorchDispatchMode):
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None, sizes=sizes):
+                found = func(*args, **(kwargs or {}))
+                sizes.extend(y.numel() for y in tree_iter(found) if isinstance(y, torch.Tensor))
+                return found
+
+        with torch.no_grad(), Sizes():
+            attention(x, x, x, need_weights=False)
+        assert (max(sizes) >= length**2) is kept
 
 
 def test_every_name_is_a_kernel():

@@ -144,6 +144,7 @@ def test_batches_on_a_device_are_those_of_the_host(
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_assembly_on_a_device_never_waits_for_it(make_pairs: Callable[..., EncodedPairs]) -> None:
     resident = make_pairs(503).to("cuda")
     resident.batch(range(59))

@@ -29,6 +29,7 @@ from minitf.training.checks import check_settings
             ["trainer.val_check_interval=8", "trainer.accumulate_grad_batches=3"],
             "val_check_interval=8 is no multiple of trainer.accumulate_grad_batches=3",
         ),
+        (["trainer.strategy=fsdp"], "strategy=fsdp cuts the model in parts, .* use ddp"),
     ],
 )
 def test_a_number_out_of_range_is_named(overrides: list[str], message: str) -> None:

@@ -7,6 +7,8 @@ import torch
 
 from minitf.training.callbacks.random_state import random_state, restore_random_state
 
+CPU = torch.device("cpu")
+
 
 def _draw() -> list[float]:
     return [
@@ -20,16 +22,16 @@ def _draw() -> list[float]:
 
 def test_the_same_draws_follow_a_restored_state() -> None:
     _draw()  # leaves half a Gaussian pair behind in each generator
-    state = random_state()
+    state = random_state(CPU)
     first = _draw()
     assert _draw() != first
-    restore_random_state(state)
+    restore_random_state(state, CPU)
     assert _draw() == first
 
 
 def test_a_checkpoint_can_hold_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    torch.save(random_state(), tmp_path / "state")
+    torch.save(random_state(CPU), tmp_path / "state")
     state = torch.load(tmp_path / "state", weights_only=True)
     first = _draw()
-    restore_random_state(state)
+    restore_random_state(state, CPU)
     assert _draw() == first
