@@ -76,6 +76,7 @@ def train_briefly(directory: Path, overrides: Sequence[str]) -> Path:
     chosen = any(override.startswith(("model=", "experiment=")) for override in overrides)
     settings = compose_settings([
         *([] if chosen else ["model=nano"]),
+        "model.positions=sinusoidal",  # which all engines have
         *overrides, "schedule=cosine", "schedule.warmup_steps=100", f"trainer.max_steps={_UPDATES}",
         "trainer.accumulate_grad_batches=1", "trainer.check_val_every_n_epoch=null",
         f"trainer.val_check_interval={_UPDATES}", "evaluation.val_bleu_sentences=0",

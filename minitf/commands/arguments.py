@@ -55,7 +55,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, attention_action: str =
     group.add_argument(
         "--kernel", metavar="NAME", help="of the custom attention: auto, math, fused, fast or flex"
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default auto)")
+    group.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default %(default)s)"
+    )
 
 
 def load_model(directory: str, arguments: argparse.Namespace, name: str | None) -> "Translator":

@@ -15,6 +15,7 @@ from minitf.commands.arguments import (
     decoding_arguments,
     load_model,
 )
+from minitf.commands.limits import refuse_to_overwrite, told_of_memory
 from minitf.commands.lines import one_line, read_lines
 from minitf.config.errors import UserError
 
@@ -55,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
                         help="compare lower-cased text (default: the run's)")  # fmt: skip
     parser.add_argument("--samples", type=int, metavar="N",
                         help="bootstrap resamples (default 1000)")  # fmt: skip
-    parser.add_argument("--translations", metavar="FILE", help="write the translations to it")
+    parser.add_argument("--translations", metavar="FILE",
+                        help="write the translations to it, of two runs the second's")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     add_decoding_arguments(parser)
@@ -102,6 +104,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("evaluate: --samples is of the bootstrap that compares two runs")
     if arguments.samples is not None and arguments.samples < 1:
         raise UserError(f"evaluate: --samples must be at least 1; received {arguments.samples}")
+    for source in filter(None, (arguments.src, arguments.ref)):
+        if Path(source).is_file():
+            refuse_to_overwrite(source, arguments.translations, "evaluate: --translations")
     if arguments.translations and not Path(arguments.translations).absolute().parent.is_dir():
         raise UserError(f"evaluate: --translations {arguments.translations}: no such directory")
 
@@ -140,7 +145,10 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
     data = first.config.data
     if mixed and first.lowercases:
         data = dataclasses.replace(data, lowercase=False)
-    splits = load_data(data)
+    try:
+        splits = load_data(data)
+    except UserError as error:
+        raise UserError(f"the run's data: {error}; or give --src and --ref") from error
     tests = [name for name in splits if name not in ("train", "val")]
     chosen = arguments.split or tests or ["val"]
     for name in chosen:
@@ -167,16 +175,19 @@ def _evaluate(
             end = "\n" if done == len(sources) else "\r"
             print(f"\r{name}: {done:,} of {len(sources):,}", end=end, file=sys.stderr, flush=True)
 
-    return evaluate(
-        translator,
-        sources,
-        references,
-        name=name,
-        tokenize=arguments.tokenize,
-        lowercase=arguments.lowercase,
-        progress=progress,
-        **decoding_arguments(arguments),
-    )
+    longest = max((len(s.split()) for s in (*sources, *references)), default=0)
+    advice = f": a lower --batch-tokens takes less; the longest sentence has {longest:,} words"
+    with told_of_memory(advice):
+        return evaluate(
+            translator,
+            sources,
+            references,
+            name=name,
+            tokenize=arguments.tokenize,
+            lowercase=arguments.lowercase,
+            progress=progress,
+            **decoding_arguments(arguments),
+        )
 
 
 def _compare(

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from minitf.commands.arguments import (
     load_model,
 )
 from minitf.commands.interrupt import at_the_end
+from minitf.commands.limits import refuse_to_overwrite, told_of_memory
 from minitf.commands.lines import decode_line, one_line, read_chunks
 from minitf.config.errors import UserError
 
@@ -114,12 +114,6 @@ class Job:
                     raise refused
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped: {_lines(self.lines)} written") from None
-        except (RuntimeError, MemoryError) as error:
-            if not _is_lack_of_memory(error):
-                raise
-            raise UserError(
-                f"out of memory after {_lines(self.lines)}: give a lower --batch-tokens"
-            ) from error
         if not self.arguments.quiet:
             seconds = time.monotonic() - start
             rate = self.lines / max(seconds, 1e-9)
@@ -133,7 +127,7 @@ class Job:
         """One chunk, in order.
 
         Raises:
-            UserError: An option is out of range.
+            UserError: An option is out of range, or the memory is too small.
         """
         done = self.lines
         # Where the lines themselves come to the terminal they are the progress.
@@ -147,13 +141,15 @@ class Job:
                 print(f"\r{_lines(done)}", end="\r", file=sys.stderr, flush=True)
 
         prefix = self.arguments.prefix
-        return self.translator.translations(
-            texts,
-            prefixes=[prefix] * len(texts) if prefix else None,
-            max_source_tokens=self.limit,
-            progress=progress,
-            **decoding_arguments(self.arguments),
-        )
+        advice = "a lower --max-source-tokens, --batch-tokens or --beam-size takes less"
+        with told_of_memory(f" after {_lines(self.lines)}: {advice}"):
+            return self.translator.translations(
+                texts,
+                prefixes=[prefix] * len(texts) if prefix else None,
+                max_source_tokens=self.limit,
+                progress=progress,
+                **decoding_arguments(self.arguments),
+            )
 
     def write(self, translations: list["Translation"], output: TextIO) -> None:
         """Write a chunk's translations, and the attention map of the first sentence."""
@@ -238,7 +234,8 @@ def _open_input(
             raise UserError("translate: give --text or --input, not both")
         return iter([[text.encode("utf-8", "surrogateescape") for text in arguments.text]])
     if arguments.input:
-        _refuse_to_overwrite(arguments.input, arguments.output)
+        # Opening the output would empty it before it is read.
+        refuse_to_overwrite(arguments.input, arguments.output, "translate: --output")
         return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
     if sys.stdin is None:
         raise UserError("translate: standard input is closed: give --input FILE or --text")
@@ -246,14 +243,8 @@ def _open_input(
         if sys.stdout.isatty() and not arguments.output:
             return None
         _note("type lines, and Ctrl-D at the end")
-    _refuse_to_overwrite(0, arguments.output)
+    refuse_to_overwrite(0, arguments.output, "translate: --output")
     return _stdin_chunks(arguments.buffer)
-
-
-def _refuse_to_overwrite(source: str | int, output: str | None) -> None:
-    """Opening the output would empty the input, a file or standard input, before it is read."""
-    if output and os.path.isfile(output) and os.path.samestat(os.stat(source), os.stat(output)):
-        raise UserError(f"translate: --output {output} is the input: give another file")
 
 
 def _stdin_chunks(size: int) -> Iterator[list[bytes]]:
@@ -270,13 +261,6 @@ def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> 
     if hasattr(output, "reconfigure"):
         output.reconfigure(encoding="utf-8", newline="\n")  # whatever the locale
     return output  # type: ignore[no-any-return]
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    from torch import OutOfMemoryError  # an accelerator's
-
-    on_cpu = "DefaultCPUAllocator" in str(error)
-    return isinstance(error, (MemoryError, OutOfMemoryError)) or on_cpu
 
 
 def _lines(count: int) -> str:

@@ -32,7 +32,13 @@ def check_options(config: DecodingConfig) -> None:
     for name in ("length_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
         if not math.isfinite(getattr(config, name)):
             raise UserError(f"decoding.{name} must be a finite number, got {getattr(config, name)}")
-    at_most = {"max_length_ratio": 1e3, "max_length_extra": 1e5, "min_length_ratio": 1e3}
+    at_most = {
+        "max_length_ratio": 1e3,
+        "max_length_extra": 1e5,
+        "min_length_ratio": 1e3,
+        "beam_size": 1e4,
+        "n_best": 1e4,
+    }
     for name, highest in at_most.items():
         if getattr(config, name) > highest:
             raise UserError(

@@ -176,13 +176,21 @@ def _validation_loss(run_dir: Path, path: Path) -> float:
     metrics = run_dir / "metrics.csv"
     if not metrics.is_file():
         raise UserError(f"--checkpoint average:best:N needs {metrics}, which is not there")
-    with metrics.open(newline="") as file:
-        losses = [
-            float(row["val/loss"])
-            for row in csv.DictReader(file)
-            if row.get("val/loss") and int(row["step"]) <= update
-        ]
-    return losses[-1] if losses else float("inf")
+    try:
+        with metrics.open(newline="") as file:
+            losses = [
+                float(row["val/loss"])
+                for row in csv.DictReader(file)
+                if row.get("val/loss") and int(row["step"]) <= update
+            ]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{metrics} is torn, or not a run's: {error!r}") from error
+    if not losses:
+        raise UserError(
+            f"{metrics} has no validation loss up to update {update}, where {path.name} was made: "
+            "choose average:last:N"
+        )
+    return losses[-1]
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -98,6 +98,8 @@ def _read_export(directory: Path) -> Stored:
     except SafetensorError as error:
         raise UserError(f"{path} is half-written or no safetensors file: {error}") from error
     for name, same in content.get("shared", {}).items():
+        if same not in weights:
+            raise UserError(f"{file} names {same!r} as shared, which {path} does not hold")
         weights[name] = weights[same]
     return Stored(directory, config, tokenizer, weights, str(path))
 

@@ -91,6 +91,9 @@ class Translator:
         """
         if isinstance(texts, str):
             raise UserError("translate takes a list of texts: write translate([text])")
+        for text in texts:
+            if not isinstance(text, str):
+                raise UserError(f"translate takes texts, received {text!r}")
         return translate_texts(
             self.model,
             self.tokenizer,

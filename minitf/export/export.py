@@ -29,8 +29,8 @@ def export(
         How the export compares with the model.
 
     Raises:
-        UserError: The directory is taken, the format unknown, its engine not installed, or an
-            option of the model has no counterpart there.
+        UserError: The directory is taken, the format unknown, its engine not installed, an option
+            of the model has no counterpart there, or the export computes something else.
     """
     if format not in FORMATS:
         raise UserError(f"--to takes {', '.join(FORMATS)}; received {format!r}")
@@ -42,6 +42,11 @@ def export(
     try:
         writer.write(translator, aside)
         check: Check = writer.check(translator, aside)
+        if not check.passed:
+            raise UserError(
+                f"--to {format}: what was written does not compute what the model does "
+                f"({check.finding}), so it is not kept"
+            )
         card = model_card(translator, format, directory.name, run_dir)
         (aside / "README.md").write_text(card, encoding="utf-8")
         aside.chmod(0o755)  # mkdtemp and safetensors write for their owner alone

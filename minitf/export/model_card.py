@@ -7,6 +7,7 @@ from typing import Any
 from minitf import __version__
 from minitf.config.compose import plain
 from minitf.evaluation import Translator
+from minitf.evaluation.build import is_named_by_the_user
 from minitf.evaluation.checkpoints import tested_checkpoint
 from minitf.export.command import training_command, without_places
 
@@ -21,7 +22,7 @@ _USE = {
     "safetensors": """\
 import minitf
 
-model = minitf.load("{name}")
+model = minitf.load("{name}"{attention})
 print(*model.translate([{text!r}]))""",
     "transformers": """\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
@@ -74,7 +75,9 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
     data = without_places(vars(config.data))
     model = plain_fields(config.model)
     parameters = sum(p.numel() for p in translator.model.parameters())
-    example = _USE[format].format(name=name, text=_sentence(run_dir))
+    target = str(config.attention.get("_target_"))
+    named = f', attention="{target}"' if is_named_by_the_user(target) else ""
+    example = _USE[format].format(name=name, text=_sentence(run_dir), attention=named)
     weights = Path(translator.origin).name
     parts = [
         _front_matter(format, data),
@@ -112,7 +115,7 @@ def _sentence(run_dir: Path | None) -> str:
     """A source sentence for the example: the run's first sample, if there is one."""
     file = None if run_dir is None else run_dir / "samples.txt"
     if file is not None and file.is_file():
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("source "):
                 return line.removeprefix("source ").strip()
     return "A small dog sleeps in the garden."
@@ -171,7 +174,13 @@ def _scores(run_dir: Path | None, origin: str) -> str:
         return "Not measured: the run has no results.json. `minitf evaluate` measures."
     if Path(origin) != tested_checkpoint(run_dir):
         return "Not measured: training tested other weights. `minitf evaluate` measures."
-    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return _score_table(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "Not measured: the run's results.json is torn. `minitf evaluate` measures."
+
+
+def _score_table(results: dict[str, Any]) -> str:
     splits = {name: r for name, r in results.items() if isinstance(r, dict) and "bleu" in r}
     lines = [
         "| split | sentences | loss | perplexity | BLEU | chrF | exact match |",

@@ -86,7 +86,7 @@ def write(translator: Translator, directory: Path) -> None:
 def check(translator: Translator, directory: Path) -> Check:
     """Compare logits in onnxruntime, on other sizes than those the graph was made with.
 
-    Short ones, and the longest that there are positions for.
+    Short ones, and the longest that there are positions for, where float32 itself is less exact.
     """
     onnxruntime = need("onnxruntime", ENGINE)
     encoder, decoder = (
@@ -99,14 +99,15 @@ def check(translator: Translator, directory: Path) -> Check:
     longest = num_positions(translator)
     first = src[:1, :3].repeat(1, -(-longest // 3))[:, :longest]  # the first sentence is unpadded
     checks = []
-    for source, target in ((src[1:, :11], tgt[1:, :5]), (first, first)):
+    short = (src[1:, :11], tgt[1:, :5], 1e-5)
+    for source, target, tolerance in (short, (first, first, 1e-3)):
         memory = encoder.run(None, {"src": source.numpy()})[0]
         inputs = {"tgt": target.numpy(), "memory": memory, "src": source.numpy()}
         found = torch.from_numpy(decoder.run(None, inputs)[0])
         device = translator.device
         with torch.inference_mode():
             expected = translator.model(source.to(device), target.to(device)).cpu()
-        checks.append(compare_logits(expected, found))
+        checks.append(compare_logits(expected, found, tolerance))
     return next((check for check in checks if not check.passed), checks[0])
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,14 @@ def test_what_is_wrong_takes_one_line(evaluate, arguments, message):
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_reference_is_not_overwritten(evaluate, tiny_run, files):
+    before = Path(files[-1]).read_bytes()
+    code, out, err = evaluate(*files, "--translations", files[-1])
+    assert (code, out) == (2, "")
+    assert "is the input: give another file" in err
+    assert Path(files[-1]).read_bytes() == before
 
 
 def test_files_of_different_length_are_refused(evaluate, files, tmp_path):

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from minitf.config.compose import compose_config, options, to_dataclass
+from minitf.evaluation.build import build_model
+from minitf.training.checks import check_settings
 from tests.integration.conftest import Train
 
 
@@ -50,6 +53,20 @@ def test_averages_of_weights_are_what_is_tested(train: Train, tmp_path: Path) ->
         mean = torch.stack([c["state_dict"][name].double() for c in loaded]).mean(0)
         torch.testing.assert_close(weight.double(), mean, rtol=1e-6, atol=1e-7)
     assert "current_model_state" in loaded[0]  # the moving average is what `state_dict` holds
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+@pytest.mark.parametrize("attention", [[], ["attention=torch", "model.positions=sinusoidal"]])
+def test_every_recipe_builds_a_model(name: str, attention: list[str]) -> None:
+    settings = to_dataclass(
+        compose_config([f"experiment={name}", "data.root=.", "run_dir=run", *attention])
+        if name.startswith("multi30k")
+        else compose_config([f"experiment={name}", "run_dir=run", *attention])
+    )
+    check_settings(settings)
+    model = build_model(settings.model, settings.attention, 10_000, 0)
+    if name.startswith("multi30k"):  # as many as in the paper, with its vocabulary
+        assert 2_500_000 < sum(p.numel() for p in model.parameters()) < 2_650_000
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])

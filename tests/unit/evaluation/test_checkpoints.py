@@ -112,6 +112,19 @@ def test_a_choice_that_is_not_there_is_answered(run_dir, checkpoint, message):
         find_weights(run_dir, checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epoch,step,val/loss\n0,10,\n", "no validation loss up to update"),
+        ("epoch,val/loss\n0,1.5\n", "is torn, or not a run's"),
+    ],
+)
+def test_metrics_that_name_no_best_are_answered(run_dir, content, message):
+    (run_dir / "metrics.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        find_weights(run_dir, "average:best:2")
+
+
 def test_a_run_without_checkpoints_says_so(tmp_path):
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         find_weights(tmp_path, None)

@@ -140,6 +140,11 @@ def test_a_single_string_is_no_list(tiny_run):
         minitf.load(tiny_run, device="cpu").translate("A dog")
 
 
+def test_what_is_no_text_is_named(tiny_run):
+    with pytest.raises(UserError, match="takes texts, received 3"):
+        minitf.load(tiny_run, device="cpu").translate(["A dog", 3])
+
+
 def refused(run_dir, message, **options):
     with pytest.raises(UserError, match=message) as caught:
         minitf.load(run_dir, device="cpu", **options)

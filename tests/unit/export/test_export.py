@@ -1,5 +1,6 @@
 """An export appears whole or not at all, with a card that tells where it came from."""
 
+import dataclasses
 import json
 import shutil
 import types
@@ -108,6 +109,30 @@ def test_a_failure_leaves_nothing_behind(load_with, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         export(load_with("pre_untied"), "safetensors", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_its_check_is_not_kept(load_with, tmp_path, monkeypatch):
+    broken = types.SimpleNamespace(write=lambda *_: None, check=lambda *_: Check(False, "by 3"))
+    monkeypatch.setattr("importlib.import_module", lambda name: broken)
+    with pytest.raises(UserError, match=r"does not compute what the model does \(by 3\)"):
+        export(load_with("pre_untied"), "onnx", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ['{"test": {"ble', '{"test": {"bleu": 1.0}}', "[]"])
+def test_a_torn_file_beside_the_checkpoint_is_no_hindrance(run_of, tmp_path, content):
+    run = shutil.copytree(run_of("pre_untied"), tmp_path / "run")
+    (run / "results.json").write_text(content)
+    (run / "samples.txt").write_bytes(b"source      \xff\xfe\n")
+    card = model_card(minitf.load(run, device="cpu"), "safetensors", "my-model", run)
+    assert "results.json is torn" in card
+
+
+def test_the_example_names_an_attention_of_the_users_own(load_with):
+    translator = load_with("pre_untied")
+    config = dataclasses.replace(translator.config, attention={"_target_": "mine.Window"})
+    card = model_card(dataclasses.replace(translator, config=config), "safetensors", "x")
+    assert 'minitf.load("x", attention="mine.Window")' in card
 
 
 def test_a_package_that_is_not_installed_is_named(load_with, tmp_path, monkeypatch):
