@@ -74,6 +74,9 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     run_dir = Path(config.run_dir).resolve()
     resume = config.resume is not None
     os.environ["MINITF_RANK_CONFIG"] = str(run_dir / "config.yaml")
+    # oneDNN, which multiplies in half precision on a CPU, keeps what it builds for every shape, of
+    # which the batches have hundreds: by its own measure of 1,024 that is gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     try:
         with held(run_dir, resume=resume) if rank_zero else contextlib.nullcontext():
             config = typed(config)
