@@ -399,6 +399,6 @@ def test_a_mistake_in_a_process_of_its_own(train: Train) -> None:
 def test_help_lists_groups_and_examples(train: Train) -> None:
     done = train("--help", toy=False)
     assert done.returncode == 0
-    assert "attention: custom, torch" in done.stdout
+    assert "attention: custom, fast, torch" in done.stdout
     assert "python train.py resume=outputs/latest" in done.stdout
     assert "schema" not in done.stdout
