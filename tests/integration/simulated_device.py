@@ -19,11 +19,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("simulated")
-torch.__future__.set_swap_module_params_on_conversion(True)  # a tied weight stays one
-DEVICE = torch.device("simulated", 0)
+_registered: list[torch.device] = []
 _INDEXED = {"index", "index_put", "index_put_"}
 """Operations that take indices from host memory on every device."""
+
+
+def register() -> torch.device:
+    """Make the device known to torch, for all of the process: no other test may run in it."""
+    if not _registered:
+        _setup_privateuseone_for_python_backend("simulated")
+        torch.__future__.set_swap_module_params_on_conversion(True)  # a tied weight stays one
+        _registered.append(torch.device("simulated", 0))
+    return _registered[0]
 
 
 class SimulatedTensor(torch.Tensor):
@@ -38,7 +45,7 @@ class SimulatedTensor(torch.Tensor):
         with torch.inference_mode(held.is_inference()):  # a view of a usual tensor is a usual one
             made = torch.Tensor._make_wrapper_subclass(
                 cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(),
-                dtype=held.dtype, device=DEVICE,
+                dtype=held.dtype, device=register(),
             )  # fmt: skip
         made.held = held
         return made
@@ -61,6 +68,7 @@ class SimulatedDevice(TorchDispatchMode):
     """While it is entered, `device="simulated"` works everywhere."""
 
     def __enter__(self) -> "SimulatedDevice":
+        register()
         self._tensor = torch.tensor
         torch.tensor = self._on_device  # from lists it asks no mode
         return super().__enter__()
@@ -90,7 +98,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     elif name != "_to_copy" and name not in _INDEXED and simulated and others:
         raise RuntimeError(f"{name}: tensors on two devices; on the CPU: {others}")
     if device is not None:
-        result_is_simulated = torch.device(device).type == DEVICE.type
+        result_is_simulated = torch.device(device).type == "simulated"
         kwargs = {**kwargs, "device": torch.device("cpu")}
     held = {id(x.held): x for x in simulated}
     args, kwargs = tree_map(_unwrap, (args, kwargs))
@@ -123,7 +131,7 @@ class SimulatedAccelerator(Accelerator):
 
     @staticmethod
     def get_parallel_devices(devices: Any) -> list[torch.device]:
-        return [DEVICE]
+        return [register()]
 
     @staticmethod
     def auto_device_count() -> int:
@@ -157,7 +165,7 @@ def main() -> None:
     from minitf.training.command import main as train
 
     AcceleratorRegistry.register("simulated", SimulatedAccelerator)
-    StrategyRegistry.register("simulated", SingleDeviceStrategy, device=DEVICE)
+    StrategyRegistry.register("simulated", SingleDeviceStrategy, device=register())
     save: Callable[..., None] = AtomicCheckpointIO.save_checkpoint
     AtomicCheckpointIO.save_checkpoint = lambda self, content, *rest, **options: save(
         self, _held(content), *rest, **options

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 
+no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, no_gpu])])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_whole_runs_with_dropout(train, tmp_path, precision, device):
     """Losses and gradient norms of all 3,000 updates, scores, final parameters; about an hour."""

@@ -15,9 +15,10 @@ ATTENTION = f"""
 import itertools
 import torch
 from minitf.attention import MultiHeadAttention
-from {SIMULATED} import DEVICE, SimulatedDevice
+from {SIMULATED} import SimulatedDevice, register
 
 B, T, E, H = 3, 7, 20, 5
+DEVICE = register()
 kernels = ["math", "fused", "fast", "auto"]
 constructors = [
     {{}}, {{"add_bias_kv": True}}, {{"add_zero_attn": True}}, {{"dropout": 0.1}},
@@ -56,8 +57,9 @@ print(number, "calls")
 A_CPU_MASK = f"""
 import torch
 from minitf.attention import MultiHeadAttention, masks
-from {SIMULATED} import DEVICE, SimulatedDevice
+from {SIMULATED} import SimulatedDevice, register
 
+DEVICE = register()
 made = masks.causal_mask
 masks.causal_mask = lambda T, S, device, offset=0: made(T, S, torch.device("cpu"), offset)
 with SimulatedDevice():
