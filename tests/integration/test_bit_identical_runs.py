@@ -5,7 +5,6 @@ import csv
 import pytest
 import torch
 
-
 no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
