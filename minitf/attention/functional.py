@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+_TORCH_KEEPS_VIEWS = torch.__version__ >= "2.13"
+
 
 class HeadLayout(NamedTuple):
     """How projections are split into heads."""
@@ -129,8 +131,8 @@ def merge_heads(
     B, _, _, D = context.shape
     context = context.permute(0, 2, 1, 3) if batch_first else context.permute(2, 0, 1, 3)
     # Of one head flatten alone would make a view that is not contiguous, and the projection of that
-    # adds in another order than torch's, which copies. For one sentence and D = 1 torch has a view.
-    if batch_first or D > 1 or B > 1:
+    # adds in another order than torch's, which copies; but for one sentence and D = 1 since 2.13.
+    if batch_first or D > 1 or B > 1 or not _TORCH_KEEPS_VIEWS:
         context = context.contiguous()
     return context.flatten(-2)  # (…, H, D) -> (…, E)
 

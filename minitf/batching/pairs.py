@@ -98,6 +98,9 @@ class EncodedPairs(torch.utils.data.Dataset[Batch]):
     """Pairs left out for being longer than `batching.max_length`."""
     num_truncated: int = 0
     """Pairs cut to that length."""
+    padded_lengths: tuple[Array, Array] | None = None
+    """(N,) source and (N,) target positions that a batch with pair n has at least; None: no more
+    than its pairs need."""
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -125,17 +128,19 @@ class EncodedPairs(torch.utils.data.Dataset[Batch]):
     def batch(self, indices: Sequence[int] | Array) -> Batch:
         """The batch of these pairs, made on `device`."""
         chosen = np.asarray(indices, np.int64)
-        src_lengths, tgt_lengths = self.src.host_lengths[chosen], self.tgt.host_lengths[chosen]
+        src_lengths, tgt_lengths = self.src_lengths[chosen], self.tgt_lengths[chosen]
+        padded = self.padded_lengths or (self.src_lengths, self.tgt_lengths)
+        longest_src, longest_tgt = (int(lengths[chosen].max()) for lengths in padded)
         rows = torch.from_numpy(chosen)
         if self.device.type == "cuda":
             rows = rows.pin_memory()
         rows = rows.to(self.device, non_blocking=rows.is_pinned())
         return Batch(
-            src=self.src.gather(rows, int(src_lengths.max())),
-            tgt=self.tgt.gather(rows, int(tgt_lengths.max())),
+            src=self.src.gather(rows, longest_src),
+            tgt=self.tgt.gather(rows, longest_tgt + 1),
             indices=self.rows[chosen].tolist(),
             num_source_tokens=int(src_lengths.sum()),
-            num_target_tokens=int(tgt_lengths.sum()) - len(chosen),
+            num_target_tokens=int(tgt_lengths.sum()),
         )
 
     def __getitem__(self, index: int) -> Batch:

@@ -40,6 +40,10 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         rank: this process' number.
         world_size: number of processes; each gets the same number of batches, all different.
 
+    Attributes:
+        padded_lengths: (N,) source and (N,) target positions of the longest pairs in each pair's
+            bucket. Padded to these, the batches of every epoch have the same shapes.
+
     Raises:
         UserError: Not exactly one of `tokens` and `sentences`, one out of range, a pair that is
             longer than the budget, or fewer pairs than processes.
@@ -73,6 +77,7 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
         # Within a bucket any pair may take any place, so a place counts as long as its bucket's
         # longest.
         src, tgt = _bucket_longest(src, self._bucket), _bucket_longest(tgt, self._bucket)
+        self.padded_lengths = src, tgt
         if sentences is not None:
             cuts = list(range(0, len(order), sentences))
         else:

@@ -101,12 +101,15 @@ class Rounds:
         self._send.flush()
 
 
-def measure(implementations: Sequence[Implementation], rounds: int) -> list[Measured]:
+def measure(
+    implementations: Sequence[Implementation], rounds: int, warm_up_together: int = 1
+) -> list[Measured]:
     """Start a worker for each implementation and let them take turns.
 
     Args:
         implementations: whom; those that fail are reported with an error, and the rest goes on.
         rounds: how many count, after one of warm-up.
+        warm_up_together: so many do their warm-up at the same time; above 1 where it compiles.
 
     Returns:
         One Measured for each, in order.
@@ -115,9 +118,16 @@ def measure(implementations: Sequence[Implementation], rounds: int) -> list[Meas
         workers = [stack.enter_context(_Worker(one)) for one in implementations]
         for worker in workers:  # importing a library takes seconds: all do so at the same time
             worker.get_ready()
-        for number in range(rounds + 1):
+        for first in range(0, len(workers), warm_up_together):
+            group = workers[first : first + warm_up_together]
+            for worker in group:
+                worker.ask(0)
+            for worker in group:
+                worker.hear(0)
+        for number in range(1, rounds + 1):
             for worker in workers:
                 worker.ask(number)
+                worker.hear(number)
         for worker in workers:
             worker.finish()
     return [worker.found for worker in workers]
@@ -167,9 +177,13 @@ class _Worker:
             self.found.facts = answer["ready"]
 
     def ask(self, number: int) -> None:
-        """One round."""
+        """Let it begin a round."""
         if self.found.error is None:
             self._tell({"round": number})
+
+    def hear(self, number: int) -> None:
+        """What it found in the round that was asked of it."""
+        if self.found.error is None:
             answer = self._hear()
             if answer is not None and number == 0:
                 self.found.warm_up = answer

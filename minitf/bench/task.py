@@ -38,9 +38,16 @@ class TrainingTask:
     precision: str = "float32"
     """float32, or bfloat16: under autocast."""
     compile: bool = False
+    graphs: bool = False
+    """Record CUDA graphs, one for each shape."""
 
     lr: float = 1e-4
     """Without warm-up, so that nothing diverges; it has no influence on the speed."""
+
+    @property
+    def compile_mode(self) -> str | None:
+        """torch.compile's own way to record graphs, for everybody else."""
+        return "reduce-overhead" if self.graphs else None
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where the precision says so."""
@@ -91,19 +98,25 @@ class BareLoop:
 
     def __init__(self, model: nn.Module, loss: Loss, task: TrainingTask) -> None:
         self._model, self._task = model.train(), task
-        self._loss = torch.compile(loss, dynamic=True) if task.compile else loss
+        self._loss = loss
+        if task.compile:
+            self._loss = torch.compile(loss, dynamic=True, mode=task.compile_mode)
         self._optimizer = torch.optim.Adam(
             model.parameters(), lr=task.lr, betas=(0.9, 0.98), eps=1e-9, fused=True
         )
 
     def update(self, batch: TokenBatch) -> None:
         """One step."""
+        self.backward(batch)
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._task.clip, foreach=True)
+        self._optimizer.step()
+
+    def backward(self, batch: TokenBatch) -> None:
+        """The gradients of a batch."""
         self._optimizer.zero_grad(set_to_none=True)
         with self._task.autocast():
             loss = self._loss(batch)
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._task.clip, foreach=True)
-        self._optimizer.step()
 
 
 def load_batches(task: TrainingTask) -> list[list[TokenBatch]]:
@@ -113,6 +126,11 @@ def load_batches(task: TrainingTask) -> list[list[TokenBatch]]:
         for batch in torch.load(task.batches, weights_only=True)
     ]
     return [stored[first : first + task.steps] for first in range(0, len(stored), task.steps)]
+
+
+def longest_of(batches: list[list[TokenBatch]]) -> int:
+    """Tokens of the longest sentence."""
+    return max(max(b.src.size(1), b.tgt.size(1)) for group in batches for b in group)
 
 
 def synchronize(task: TrainingTask) -> None:

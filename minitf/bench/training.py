@@ -46,13 +46,20 @@ _FORCED = (
     "schedule.name=inverse_sqrt",
     "evaluation.val_bleu_sentences=0",
     "model.positions=sinusoidal", "model.activation=relu", "model.tied_embeddings=three_way",
-    "model.attention_dropout=0", "model.activation_dropout=0", "compile=false",
+    "model.attention_dropout=0", "model.activation_dropout=0", "compile=false", "cuda_graphs=false",
 )  # fmt: skip
 """One micro-batch an update, no validation, and only what every library can do."""
 
 
 CUDA_BATCH = 25_000
 """Source and target positions of a batch on a GPU where none is given: fewer leave it idle."""
+
+
+_COMPILED = ("", "+compile", "+graphs")
+"""Not at all; torch.compile; the same with CUDA graphs."""
+
+_COMPILE_TOGETHER = 4
+"""Compiling takes a minute and little of the device; the memory must do for so many."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +110,29 @@ def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Fi
     chosen = tuple(o.partition("=")[2] for o in overrides if o.startswith("model="))
     others = [o for o in overrides if not o.startswith("model=")]
     found = Findings([], [], [FORMULA])
-    modes = [(p, c) for p in settled.precisions for c in ((False, True) if compile else (False,))]
+    ways = _COMPILED[: 1 if not compile else 3 if device == "cuda" else 2]
+    modes = [(p, suffix) for p in settled.precisions for suffix in ways]
     with tempfile.TemporaryDirectory(prefix="minitf-bench-") as directory:
         batches: StoredBatches | None = None
         for size in chosen or SIZES[device]:
             settings = compose_settings([*others, f"model={size}", *_FORCED])
             batches = batches or store_batches(
-                settings, Path(directory), settled.rounds + 1, settled.positions
+                settings,
+                Path(directory),
+                settled.rounds + 1,
+                settled.positions,
+                whole_epochs=compile and device == "cuda",
             )
             task = task_of(settings, batches, device)
             found.remarks.append(_remark(size, task, batches, settled.rounds))
-            for precision, compiled in modes:
-                variant = replace(task, precision=precision, compile=compiled)
-                work = f"training/{size}/{precision}{'+compile' if compiled else ''}/{device}"
+            for precision, suffix in modes:
+                variant = replace(
+                    task,
+                    precision=precision,
+                    compile=suffix != "",
+                    graphs=suffix == "+graphs",
+                )
+                work = f"training/{size}/{precision}{suffix}/{device}"
                 _measure(work, variant, settings, batches, settled.rounds, found)
             found.rows.extend(best_rows(found.rows, size, device))
     return found
@@ -147,7 +164,8 @@ def _measure(
     found: Findings,
 ) -> None:
     """One group of workers that take turns; adds to what was found."""
-    *measured, gemm = measure([*implementations(task, settings), _peak(task)], rounds)
+    everybody = [*implementations(task, settings), _peak(task)]
+    *measured, gemm = measure(everybody, rounds, _COMPILE_TOGETHER if task.compile else 1)
     peak: float | None = max((r["flops"] for r in gemm.rounds), default=None)
     if task.device == "cuda":
         peak = cuda_peak(torch.cuda.get_device_name(), task.precision)
@@ -182,7 +200,12 @@ def implementations(task: TrainingTask, settings: TrainConfig) -> list[Implement
     ]
     precision = "bf16-mixed" if task.precision == "bfloat16" else "32-true"
     device = {"accelerator": task.device, "devices": 1, "precision": precision}
-    config = replace(settings, trainer={**settings.trainer, **device}, compile=task.compile)
+    config = replace(
+        settings,
+        trainer={**settings.trainer, **device},
+        compile=task.compile,
+        cuda_graphs=task.graphs,
+    )
     arguments = {"config": plain(OmegaConf.structured(config)), "task": plain_task}
     fit = Implementation("minitf fit", f"{place}.own_fit", "run", arguments)
     trainer = Implementation(
@@ -269,7 +292,7 @@ def compose_settings(overrides: Sequence[str]) -> TrainConfig:
 
 
 def store_batches(
-    settings: TrainConfig, directory: Path, rounds: int, positions: int
+    settings: TrainConfig, directory: Path, rounds: int, positions: int, whole_epochs: bool = False
 ) -> StoredBatches:
     """Write the batches that the fit of `settings` begins with, for as many rounds.
 
@@ -278,11 +301,16 @@ def store_batches(
         directory: where to.
         rounds: how many.
         positions: source and target positions of a round, one batch at least.
+        whole_epochs: at least an epoch a round, in which all shapes of batches come up.
     """
     splits = load_data(settings.data)
     tokenizer = new_tokenizer(settings, splits["train"])
-    loader = TranslationData(settings.batching, splits, tokenizer, settings.seed).train_dataloader()
+    loader = TranslationData(
+        settings.batching, splits, tokenizer, settings.seed, fixed_shapes=whole_epochs
+    ).train_dataloader()
     steps = max(1, positions // (settings.batching.tokens or positions))
+    if whole_epochs:
+        steps = -(-steps // len(loader)) * len(loader)
     batches: list[Batch] = []
     while len(batches) < rounds * steps:  # epoch after epoch
         batches += list(loader)

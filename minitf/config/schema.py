@@ -341,3 +341,5 @@ class TrainConfig:
     run_dir: str = MISSING
     resume: str | None = None
     compile: bool = False
+    cuda_graphs: bool = False
+    """Record an update's forward and backward pass once for every shape of batch."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minitf.attention.kernels.fused import without_cudnn
+from minitf.attention.kernels.fused import suited_to_batches
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding.beam import search_beam
 from minitf.decoding.constraints import Constraints
@@ -72,7 +72,7 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        with without_cudnn(src.device):
+        with suited_to_batches(src.device):
             stepper = Stepper(model, src)
             method = DecodingMethod(config.method)
             if method is DecodingMethod.beam:

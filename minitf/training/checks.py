@@ -3,6 +3,7 @@
 import math
 
 from datasets import DatasetDict
+from lightning.pytorch import Trainer
 
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
@@ -54,6 +55,29 @@ def check_settings(settings: TrainConfig) -> None:
             "use ddp, with the whole model on each device"
         )
     _check_evaluation(settings.evaluation)
+
+
+def check_cuda_graphs(trainer: Trainer) -> None:
+    """Check that an update can be recorded.
+
+    Raises:
+        UserError: there is no GPU, there are several, or the loss is scaled.
+    """
+    device = trainer.strategy.root_device
+    if device.type != "cuda":
+        raise UserError(
+            f"cuda_graphs=true needs an NVIDIA GPU, and the run is on {device.type}: leave it out"
+        )
+    if trainer.world_size > 1:
+        raise UserError(
+            f"cuda_graphs=true trains on one GPU, got {trainer.world_size} processes: set "
+            "trainer.devices=1, or cuda_graphs=false"
+        )
+    if trainer.precision == "16-mixed":
+        raise UserError(
+            "cuda_graphs=true goes with trainer.precision=bf16-mixed or 32-true; got 16-mixed, "
+            "whose scaled loss is not recorded"
+        )
 
 
 def check_lengths(

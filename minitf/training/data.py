@@ -1,5 +1,6 @@
 """The LightningDataModule: batches for training and validation, and the position in them."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class TranslationData(LightningDataModule):
         bpe_dropout: probability of leaving out a merge, in training; above 0 the trainer must
             build a loader for each epoch (`reload_dataloaders_every_n_epochs=1`).
         cache_dir: where encoded pairs are kept; None: nowhere.
+        fixed_shapes: pad each batch as if it held its buckets' longest pairs, so that there are no
+            more shapes than batches in an epoch.
     """
 
     def __init__(
@@ -45,8 +48,11 @@ class TranslationData(LightningDataModule):
         seed: int,
         bpe_dropout: float = 0.0,
         cache_dir: Path | None = None,
+        *,
+        fixed_shapes: bool = False,
     ) -> None:
         super().__init__()
+        self._fixed_shapes = fixed_shapes
         self._config = config
         self._seed = seed
         self._dropout: DropoutPairs | None = None
@@ -116,6 +122,8 @@ class TranslationData(LightningDataModule):
             rank=ranks.global_rank if ranks else 0,
             world_size=ranks.world_size if ranks else 1,
         )
+        if shuffle and self._fixed_shapes:
+            pairs = replace(pairs, padded_lengths=sampler.padded_lengths)
         return ResumableLoader(
             pairs,
             sampler,

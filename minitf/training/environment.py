@@ -9,7 +9,7 @@ import torch
 
 import minitf
 
-PACKAGES = ("torch", "lightning", "datasets", "tokenizers", "hydra-core", "wandb", "sacrebleu")
+PACKAGES = ("lightning", "datasets", "tokenizers", "hydra-core", "wandb", "sacrebleu")
 
 
 def device_name(device: torch.device) -> str:
@@ -48,5 +48,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "minitf": minitf.__version__,
         **{name: _version(name) for name in PACKAGES},
+        "torch": torch.__version__,  # which says of what build it is
         "cuda": torch.version.cuda,
     }

@@ -16,6 +16,7 @@ from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.tokenizer import TextTokenizer
+from minitf.training.cuda_graphs import GraphedGradients
 from minitf.training.optimizer import build_optimizer, build_schedule, gradients, set_options
 
 
@@ -47,8 +48,11 @@ class TranslationModule(LightningModule):
         self.tokenizer = tokenizer
         self._val_pairs = val_pairs
         self.stored = stored or {}
-        hidden = model.hidden
-        self._hidden = torch.compile(hidden, dynamic=True) if config.compile else hidden
+        if config.compile:
+            model.compile_layers()
+        self._graphs: GraphedGradients | None = None
+        if config.cuda_graphs:
+            self._graphs = GraphedGradients(self._objective, model.parameters())
         self._window_tokens = 0
         self._totals: list[Tensor] = []
         self._total_tokens = 0
@@ -60,21 +64,42 @@ class TranslationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on a batch: a sum over target tokens, divided as `_divisor` says."""
-        sums = self._objective(batch)
-        self._totals.append(torch.stack((sums.loss.detach(), sums.nll)))
         self._total_tokens += batch.num_target_tokens
         self._window_tokens += batch.num_target_tokens
+        if self._graphs is not None:
+            return self._graphed_step(self._graphs, batch, batch_idx)
+        sums = self._objective(batch.src, batch.tgt)
+        self._totals.append(torch.stack((sums.loss.detach(), sums.nll)))
         return sums.loss / self._divisor(batch)
 
-    def _objective(self, batch: Batch) -> LossSums:
+    def _graphed_step(self, graphs: GraphedGradients, batch: Batch, batch_idx: int) -> Tensor:
+        """The same with the backward pass in it, and the zeroing before that."""
+        parts = self.trainer.accumulate_grad_batches
+        if batch_idx % parts == 0:
+            graphs.zero()
+        totals = graphs.add(batch.src, batch.tgt, 1.0 / self._divisor(batch) / parts).clone()
+        self._totals.append(totals)
+        return totals[0]
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Lightning's own, unless the step has done it."""
+        if self._graphs is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Lightning's own, unless the step has done it."""
+        if self._graphs is None:
+            super().backward(loss, *args, **kwargs)
+
+    def _objective(self, src: Tensor, tgt: Tensor) -> LossSums:
         objective = self._config.objective
-        src, tgt_in = batch.src, batch.tgt_in
+        tgt_in = tgt[:, :-1]
         if objective.r_drop:  # the batch twice, under two dropout masks
             src, tgt_in = src.repeat(2, 1), tgt_in.repeat(2, 1)
         return linear_cross_entropy(
-            self._hidden(src, tgt_in),
+            self.model.hidden(src, tgt_in),
             self.model.output_projection.weight,
-            batch.tgt_out,
+            tgt[:, 1:],
             label_smoothing=objective.label_smoothing,
             pad_id=self.model.pad_id,
             r_drop=objective.r_drop,

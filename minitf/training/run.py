@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from minitf.attention.errors import AttentionError, OutputError
-from minitf.attention.kernels.fused import without_cudnn
+from minitf.attention.kernels.fused import suited_to_batches
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
@@ -38,7 +38,7 @@ from minitf.training.callbacks import (
     RandomState,
 )
 from minitf.training.checkpoint_io import AtomicCheckpointIO
-from minitf.training.checks import check_lengths, check_settings
+from minitf.training.checks import check_cuda_graphs, check_lengths, check_settings
 from minitf.training.data import TranslationData
 from minitf.training.directory import begin, held, shown
 from minitf.training.environment import device_name
@@ -116,6 +116,7 @@ def _train(
         settings.seed,
         settings.tokenizer.dropout,
         user_cache_dir(),
+        fixed_shapes=settings.cuda_graphs,
     )
     check_lengths(settings, model, data, splits, tokenizer)
     options = dict(settings.trainer)
@@ -148,6 +149,8 @@ def _train(
             *others,
         ],
     )
+    if settings.cuda_graphs:
+        check_cuda_graphs(trainer)
     resumed_at = _resume_point(last, tokenizer) if resume else None
     if rank_zero:
         begin(run_dir, stored["config"], tokenizer, resume=resume)
@@ -170,7 +173,7 @@ def _train(
             highlight=False,
         )
     try:
-        with without_cudnn(trainer.strategy.root_device):
+        with suited_to_batches(trainer.strategy.root_device, data.longest):
             trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     except Interrupted as interrupted:
         console.print(

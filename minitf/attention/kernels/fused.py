@@ -38,12 +38,26 @@ def fused_attention(
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal), None
 
 
-def without_cudnn(device: torch.device) -> AbstractContextManager[object]:
-    """Leave out cuDNN's kernel, which torch prefers on an H100 and builds anew for every shape.
+SHORT = 128
+"""Tokens of a sentence. FlashAttention works on blocks of 128 × 128 scores, which one fills."""
 
-    For loops whose shapes change from step to step: training in batches of like lengths, decoding.
+
+def suited_to_batches(
+    device: torch.device, longest: int = SHORT + 1
+) -> AbstractContextManager[object]:
+    """Let torch choose among its kernels as suits batches of many lengths: training, decoding.
+
+    Without cuDNN's, which torch prefers on an H100 and which is built anew for every shape. While
+    all sentences are short the memory-efficient one goes first, for FlashAttention computes mostly
+    what is masked then.
+
+    Args:
+        device: nothing is changed on others than CUDA's.
+        longest: tokens of the longest sentence.
     """
     if device.type != "cuda":
         return nullcontext()
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel(backends)
+    if longest <= SHORT:
+        backends[:2] = reversed(backends[:2])
+    return sdpa_kernel(backends, set_priority=True)

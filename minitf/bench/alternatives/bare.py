@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from minitf.attention.kernels.fused import without_cudnn
+from minitf.attention.kernels.fused import suited_to_batches
+from minitf.bench.alternatives.own import OwnLoop
 from minitf.bench.rounds import Rounds
 from minitf.bench.task import (
     BareLoop,
     Build,
     TrainingTask,
     load_batches,
+    longest_of,
     num_parameters,
     synchronize,
 )
@@ -34,10 +36,10 @@ def run(rounds: Rounds, library: str, task: dict[str, Any]) -> None:
     torch.manual_seed(1)
     model, loss = build(settings)
     model.to(settings.device)
-    loop = BareLoop(model, loss, settings)
     batches = load_batches(settings)
+    loop = (OwnLoop if module == "own" else BareLoop)(model, loss, settings)
     rounds.ready(parameters=num_parameters(model))
-    with without_cudnn(torch.device(settings.device)):
+    with suited_to_batches(torch.device(settings.device), longest_of(batches)):
         while (number := rounds.wait()) is not None:
             synchronize(settings)
             start = time.perf_counter()

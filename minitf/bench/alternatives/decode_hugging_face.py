@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from minitf.attention.kernels.fused import without_cudnn
+from minitf.attention.kernels.fused import suited_to_batches
 from minitf.bench.alternatives.decode import Task, take_turns
 from minitf.bench.rounds import Rounds
 from minitf.config.schema import DecodingConfig
@@ -54,5 +54,5 @@ def run(rounds: Rounds, task: str, model: str, device: str) -> None:
         return [outputs[row] for row in range(len(given.sources))]
 
     ways = {f"batches of {tokens:,} tokens": partial(translate, tokens) for tokens in BATCH_TOKENS}
-    with without_cudnn(torch.device(device)):
+    with suited_to_batches(torch.device(device)):
         take_turns(rounds, ways)

@@ -1,13 +1,15 @@
 """minitf's own model."""
 
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
-from minitf.bench.task import Loss, TokenBatch, TrainingTask
+from minitf.bench.task import BareLoop, Loss, TokenBatch, TrainingTask
 from minitf.model import Transformer
-from minitf.model.loss import linear_cross_entropy
+from minitf.model.loss import LossSums, linear_cross_entropy
+from minitf.training.cuda_graphs import GraphedGradients
 
 
 def fast(task: TrainingTask) -> tuple[nn.Module, Loss]:
@@ -31,13 +33,40 @@ def build(task: TrainingTask, kernel: str = "auto") -> tuple[nn.Module, Loss]:
     )
 
     def loss(batch: TokenBatch) -> Tensor:
-        sums = linear_cross_entropy(
-            model.hidden(batch.src, batch.tgt[:, :-1]),
-            model.output_projection.weight,
-            batch.tgt[:, 1:],
-            label_smoothing=task.label_smoothing,
-            pad_id=task.pad_id,
-        )
-        return sums.loss / batch.tokens
+        return sums_of(model, batch.src, batch.tgt, task).loss / batch.tokens
 
     return model, loss
+
+
+def sums_of(model: Transformer, src: Tensor, tgt: Tensor, task: TrainingTask) -> LossSums:
+    """The loss of a batch, as training computes it."""
+    return linear_cross_entropy(
+        model.hidden(src, tgt[:, :-1]),
+        model.output_projection.weight,
+        tgt[:, 1:],
+        label_smoothing=task.label_smoothing,
+        pad_id=task.pad_id,
+    )
+
+
+class OwnLoop(BareLoop):
+    """The bare loop, compiled and recorded as training does both: layers, and whole passes."""
+
+    def __init__(self, model: nn.Module, loss: Loss, task: TrainingTask) -> None:
+        super().__init__(model, loss, replace(task, compile=False))
+        assert isinstance(model, Transformer)
+        if task.compile:
+            model.compile_layers()
+        self._graphs: GraphedGradients | None = None
+        if task.graphs:
+            objective = partial(sums_of, model, task=task)
+            self._graphs = GraphedGradients(objective, model.parameters())
+
+    def backward(self, batch: TokenBatch) -> None:
+        """The gradients of a batch."""
+        if self._graphs is None:
+            super().backward(batch)
+            return
+        self._graphs.zero()
+        with self._task.autocast():
+            self._graphs.add(batch.src, batch.tgt, 1 / batch.tokens)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from minitf.attention.kernels.fused import without_cudnn
+from minitf.attention.kernels.fused import suited_to_batches
 from minitf.bench.alternatives.hugging_face import marian
 from minitf.bench.rounds import Rounds
-from minitf.bench.task import TrainingTask, load_batches, num_parameters, synchronize
+from minitf.bench.task import TrainingTask, load_batches, longest_of, num_parameters, synchronize
 
 
 def run(rounds: Rounds, task: dict[str, Any]) -> None:
@@ -70,6 +70,7 @@ def run(rounds: Rounds, task: dict[str, Any]) -> None:
         optim="adamw_torch_fused",
         bf16=settings.precision == "bfloat16",
         torch_compile=settings.compile,
+        torch_compile_mode=settings.compile_mode,
         save_strategy="no",
         logging_steps=50,
         report_to=[],
@@ -87,7 +88,7 @@ def run(rounds: Rounds, task: dict[str, Any]) -> None:
     )
     rounds.ready(parameters=num_parameters(model))
     try:
-        with without_cudnn(torch.device(settings.device)):
+        with suited_to_batches(torch.device(settings.device), longest_of(batches)):
             trainer.train()
     except _Enough:
         return

@@ -59,7 +59,8 @@ def _fit(
     trainer = Trainer(
         max_steps=3, accumulate_grad_batches=accumulate, accelerator="cpu", precision="64-true",
         logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, callbacks=[gradients], **options,
+        enable_model_summary=False, callbacks=[gradients],
+        **{"limit_val_batches": 0, **options},
     )  # fmt: skip
     trainer.fit(module, data)
     return module, gradients, tokenizer
@@ -112,7 +113,7 @@ def test_r_drop_adds_the_symmetric_divergence_of_two_dropout_masks() -> None:
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0.3
     torch.manual_seed(5)
-    loss, nll = module._objective(batch)
+    loss, nll = module._objective(batch.src, batch.tgt)
     torch.manual_seed(5)
     logits = model(batch.src.repeat(2, 1), batch.tgt_in.repeat(2, 1))
     p, q = logits.softmax(-1).chunk(2)

@@ -1,0 +1,127 @@
+"""Loss and gradients by CUDA graphs, recorded once for every shape of batch.
+
+An update of a small model is some thousand kernels of a few microseconds each, and the host takes
+longer to start them than the device to compute them. A graph starts all of a forward and backward
+pass at once. It computes what it was recorded with, in the same memory: inputs are copied to where
+it reads them, and gradients are added to tensors that stay.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minitf.config import UserError
+from minitf.model.loss import LossSums
+
+MOST = 512
+"""Graphs that are recorded; batches of further shapes are computed without one."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    src: Tensor
+    tgt: Tensor
+    factor: Tensor
+    totals: Tensor
+    replay: Callable[[], None]
+
+
+class GraphedGradients:
+    """Adds the gradients of a batch to the parameters' `grad`.
+
+    Args:
+        objective: (src, tgt) -> sums over the batch; it must not wait for the device.
+        parameters: whose gradients are wanted.
+    """
+
+    def __init__(
+        self, objective: Callable[[Tensor, Tensor], LossSums], parameters: Iterable[nn.Parameter]
+    ) -> None:
+        self._objective = objective
+        self._parameters = [p for p in parameters if p.requires_grad]
+        self._gradients: list[Tensor] = []
+        self._recordings: dict[tuple[int, ...], _Recording] = {}
+        self._pool: Any = None
+
+    def zero(self) -> None:
+        """Set all gradients to zero, where the graphs add to them.
+
+        Others, such as Lightning before a validation, may have set `grad` to None meanwhile.
+        """
+        if not self._gradients:
+            self._gradients = [torch.zeros_like(p) for p in self._parameters]
+        for p, gradient in zip(self._parameters, self._gradients, strict=True):
+            p.grad = gradient
+        torch._foreach_zero_(self._gradients)
+
+    def add(self, src: Tensor, tgt: Tensor, factor: float) -> Tensor:
+        """Add the gradient of factor times the loss.
+
+        Args:
+            src: (B, S).
+            tgt: (B, T + 1).
+            factor: one over the number of tokens, say.
+
+        Returns:
+            (2,): the sums of loss and negative log-likelihood, until the next call.
+
+        Raises:
+            UserError: the objective cannot be recorded.
+        """
+        shape = (*src.shape, tgt.size(1))
+        recording = self._recordings.get(shape)
+        if recording is None and len(self._recordings) < MOST:
+            recording = self._recordings[shape] = self._record(src, tgt)
+            if len(self._recordings) == MOST:
+                warnings.warn(
+                    f"cuda_graphs: the batches have more than {MOST} shapes; those of further ones "
+                    "are computed without a graph",
+                    stacklevel=2,
+                )
+        if recording is None:
+            return self._compute(src, tgt, src.new_full((), factor, dtype=torch.float64))
+        recording.src.copy_(src)
+        recording.tgt.copy_(tgt)
+        recording.factor.fill_(factor)
+        recording.replay()
+        return recording.totals
+
+    def _compute(self, src: Tensor, tgt: Tensor, factor: Tensor) -> Tensor:
+        sums = self._objective(src, tgt)
+        sums.loss.backward(factor.to(sums.loss.dtype))  # type: ignore[no-untyped-call]
+        return torch.stack((sums.loss.detach(), sums.nll))
+
+    def _record(self, src: Tensor, tgt: Tensor) -> _Recording:
+        src, tgt = src.clone(), tgt.clone()
+        factor = torch.ones((), dtype=torch.float64, device=src.device)
+        self._warm_up(src, tgt)
+        torch.clear_autocast_cache()  # which holds weights that the graph must convert itself
+        try:
+            totals, replay = self._capture(lambda: self._compute(src, tgt, factor))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"cuda_graphs: the update cannot be recorded ({reason}); an attention that waits "
+                "for the device cannot be: set cuda_graphs=false"
+            ) from error
+        torch.clear_autocast_cache()
+        return _Recording(src, tgt, factor, totals, replay)
+
+    def _warm_up(self, src: Tensor, tgt: Tensor) -> None:
+        """Let libraries load and compilers compile, which cannot be recorded."""
+        devices = [src.device] if src.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            loss = self._objective(src, tgt).loss
+            torch.autograd.grad(loss, self._parameters, allow_unused=True)
+
+    def _capture(self, compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, such as a logger's, may use the device meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            totals = compute()
+        self._pool = graph.pool()  # all graphs share one: they run one after the other
+        return totals, graph.replay
