@@ -15,12 +15,6 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic
 _CACHE = tempfile.TemporaryDirectory(prefix="minitf-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # nothing that tests make stays in the user's
 
-if os.environ.get("MINITF_TYPECHECK", "1") != "0":
-    # Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace
-    # the check: tests that compile do so in a process of their own, with MINITF_TYPECHECK=0.
-    jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
-
-
 SENTENCES = [
     ("A small dog sleeps.", "Ein kleiner Hund schläft."),
     ("Two children read a thick book in the garden.", "Zwei Kinder lesen ein Buch im Garten."),
@@ -33,10 +27,17 @@ SENTENCES = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide GPUs, whose sums are no exact ones, unless their tests are asked for."""
-    chosen = config.getoption("markexpr")
-    if "gpu" not in chosen.replace("not gpu", ""):
+    """Hide GPUs, whose sums are no exact ones, unless their tests are asked for.
+
+    Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace
+    the check: tests that compile do so in a process of their own, with MINITF_TYPECHECK=0, and
+    those for a GPU are not checked.
+    """
+    gpu = "gpu" in config.getoption("markexpr").replace("not gpu", "")
+    if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if not gpu and os.environ.get("MINITF_TYPECHECK", "1") != "0":
+        jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -90,13 +91,20 @@ def plan(quick: bool, device: str) -> Plan:
     return Plan(3, positions, PRECISIONS[:1]) if quick else Plan(9, positions, PRECISIONS)
 
 
-def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Findings:
+def run(
+    quick: bool,
+    overrides: Sequence[str] = (),
+    compile: bool = False,
+    precision: str | None = None,
+) -> Findings:
     """Measure this machine.
 
     Args:
         quick: few rounds, in float32 alone.
         overrides: as for `python train.py`: data, batching, model.
-        compile: also measure each under torch.compile at every precision.
+        compile: also measure each under torch.compile at every precision, and on a GPU with CUDA
+            graphs.
+        precision: of `PRECISIONS`, this one alone.
 
     Returns:
         Rows of tokens/s for each size: `training/SIZE/PRECISION/DEVICE`, and of the full run
@@ -111,7 +119,8 @@ def run(quick: bool, overrides: Sequence[str] = (), compile: bool = False) -> Fi
     others = [o for o in overrides if not o.startswith("model=")]
     found = Findings([], [], [FORMULA])
     ways = _COMPILED[: 1 if not compile else 3 if device == "cuda" else 2]
-    modes = [(p, suffix) for p in settled.precisions for suffix in ways]
+    precisions = (precision,) if precision else settled.precisions
+    modes = [(p, suffix) for p in precisions for suffix in ways]
     with tempfile.TemporaryDirectory(prefix="minitf-bench-") as directory:
         batches: StoredBatches | None = None
         for size in chosen or SIZES[device]:
@@ -165,7 +174,12 @@ def _measure(
 ) -> None:
     """One group of workers that take turns; adds to what was found."""
     everybody = [*implementations(task, settings), _peak(task)]
-    *measured, gemm = measure(everybody, rounds, _COMPILE_TOGETHER if task.compile else 1)
+    # What was recorded stays on the device, so that not everybody finds room there.
+    size = _COMPILE_TOGETHER if task.graphs else len(everybody)
+    *measured, gemm = chain.from_iterable(
+        measure(everybody[n : n + size], rounds, _COMPILE_TOGETHER if task.compile else 1)
+        for n in range(0, len(everybody), size)
+    )
     peak: float | None = max((r["flops"] for r in gemm.rounds), default=None)
     if task.device == "cuda":
         peak = cuda_peak(torch.cuda.get_device_name(), task.precision)

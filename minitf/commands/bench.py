@@ -80,7 +80,14 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
     parser.add_argument("--plot", metavar="FILE", type=Path, default=Path("bench.png"),
                         help="draw the rows into it (default bench.png)")  # fmt: skip
     parser.add_argument(
-        "--compile", action="store_true", help="training: also under torch.compile (takes minutes)"
+        "--compile",
+        action="store_true",
+        help="training: also under torch.compile, and on a GPU with CUDA graphs (takes minutes)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="training: this one alone (default both, with --quick float32)",
     )
     parser.add_argument(
         "--run",
@@ -105,6 +112,7 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
     for option, given, work in (
         ("--run", arguments.run, "decoding"),
         ("--compile", arguments.compile, "training"),
+        ("--precision", arguments.precision, "training"),
     ):
         if given and work not in works:
             raise UserError(f"bench: {option} is for {work} alone; leave it out, or name {work}")
@@ -121,6 +129,7 @@ def _run(
     options: dict[str, Any] = {} if work == "attention" else {"overrides": overrides}
     if work == "training":
         options["compile"] = arguments.compile
+        options["precision"] = arguments.precision
     if work == "decoding":
         options["run_dir"] = arguments.run
     try:

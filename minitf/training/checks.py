@@ -66,7 +66,8 @@ def check_cuda_graphs(trainer: Trainer) -> None:
     device = trainer.strategy.root_device
     if device.type != "cuda":
         raise UserError(
-            f"cuda_graphs=true needs an NVIDIA GPU, and the run is on {device.type}: leave it out"
+            f"cuda_graphs=true needs an NVIDIA GPU, and the run is on {device.type}: set "
+            "cuda_graphs=false"
         )
     if trainer.world_size > 1:
         raise UserError(

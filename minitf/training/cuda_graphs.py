@@ -34,7 +34,8 @@ class GraphedGradients:
     """Adds the gradients of a batch to the parameters' `grad`.
 
     Args:
-        objective: (src, tgt) -> sums over the batch; it must not wait for the device.
+        objective: (src, tgt) -> sums over the batch; it must not wait for the device, and no graph
+            of autograd that it built elsewhere may be alive when a shape comes up first.
         parameters: whose gradients are wanted.
     """
 

@@ -63,6 +63,8 @@ def test_an_unknown_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
         (["attention", "model=small"], "leave out model=small"),
         (["padding", "--run", "no/such/run"], "--run is for decoding"),
         (["padding", "--compile"], "--compile is for training"),
+        (["padding", "--precision", "float32"], "--precision is for training"),
+        (["training", "--precision", "float16"], "float16"),
         (["training", "optimizer=adamw"], "leave out optimizer=adamw"),
         (["padding", "--plot", "a.xyz"], ".png"),
     ],

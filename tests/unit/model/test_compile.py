@@ -1,4 +1,4 @@
-"""torch.compile takes the training forward in one graph.
+"""torch.compile takes the training forward in one graph, or all layers of a kind in one.
 
 In a process of its own, without the shape checks that tests put into the package: torch.compile
 cannot trace those.
@@ -42,6 +42,38 @@ for options in {options}:
         for eager, graph in zip(*grads):
             torch.testing.assert_close(graph, eager, rtol=1e-4, atol=1e-5)
 """
+LAYERS = """
+import copy
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+from minitf.attention import MultiHeadAttention
+from minitf.model import Transformer
+
+compile = torch.compile
+torch.compile = lambda function, **options: compile(function, backend="aot_eager", **options)
+attention = {attention}
+torch.manual_seed(0)
+model = Transformer(29, embed_dim=18, num_heads=3, feedforward_dim=37, dropout=0.0,
+                    num_encoder_layers=3, num_decoder_layers=2, attention=attention)
+compiled = copy.deepcopy(model)
+compiled.compile_layers()
+
+def gradients(model, src, tgt):
+    model.zero_grad()
+    model.hidden(src, tgt).square().sum().backward()
+    return [p.grad for p in model.parameters()]
+
+for B, S, T in [(5, 7, 11), (3, 13, 2), (2, 5, 17)]:
+    src, tgt = torch.randint(3, 29, (B, S)), torch.randint(3, 29, (B, T))
+    src[1, S // 2:] = 0
+    for found, expected in zip(gradients(compiled, src, tgt), gradients(model, src, tgt)):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+print(counters["stats"]["unique_graphs"], "graphs for training")
+compiled.eval().hidden(src, tgt)
+assert list(compiled.state_dict()) == list(model.state_dict())
+print(counters["stats"]["unique_graphs"], "graphs after evaluation")
+"""
 OPTIONS = [
     [{"norm": "pre", "positions": "sinusoidal"}],
     [{"norm": "post", "positions": "learned", "activation": "swiglu", "tied_embeddings": "untied"}],
@@ -58,3 +90,14 @@ def test_training_step_is_one_graph(attention, options):
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("attention", ["MultiHeadAttention", "nn.MultiheadAttention"])
+def test_layers_of_a_kind_are_one_graph_for_all_shapes(attention):
+    environment = {**os.environ, "MINITF_TYPECHECK": "0"}
+    result = subprocess.run(
+        [sys.executable, "-c", LAYERS.format(attention=attention)],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout == "2 graphs for training\n2 graphs after evaluation\n"

@@ -1,10 +1,14 @@
 """What is refused before the data are read."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+import torch
 
 from minitf.config import UserError
 from minitf.config.compose import compose_config, to_dataclass
-from minitf.training.checks import check_settings
+from minitf.training.checks import check_cuda_graphs, check_settings
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,22 @@ def test_a_number_out_of_range_is_named(overrides: list[str], message: str) -> N
 
 def test_the_defaults_pass() -> None:
     check_settings(to_dataclass(compose_config(["run_dir=run"])))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"device": "cpu"}, "needs an NVIDIA GPU, and the run is on cpu: set cuda_graphs=false"),
+        ({"world_size": 2}, "on one GPU, got 2 processes: set trainer.devices=1"),
+        ({"precision": "16-mixed"}, "trainer.precision=bf16-mixed or 32-true; got 16-mixed"),
+    ],
+)
+def test_what_cannot_be_recorded(trainer: dict[str, Any], message: str) -> None:
+    def check(device: str = "cuda", **options: Any) -> None:
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        given: Any = {"strategy": strategy, "world_size": 1, "precision": "bf16-mixed", **options}
+        check_cuda_graphs(SimpleNamespace(**given))  # type: ignore[arg-type]
+
+    check()
+    with pytest.raises(UserError, match=message):
+        check(**trainer)

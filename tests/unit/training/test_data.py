@@ -89,3 +89,29 @@ def test_few_pairs_can_be_chosen(splits: DatasetDict, tokenizer: TextTokenizer) 
     assert sorted(r for b in _epoch(data) for r in b.indices) == list(range(7))
     with pytest.raises(UserError, match=r"batching\.limit_pairs must be at least 1; got 0"):
         TranslationData(BatchingConfig(limit_pairs=0), splits, tokenizer, 5)
+
+
+def test_fixed_shapes_are_those_of_every_epoch(
+    splits: DatasetDict, tokenizer: TextTokenizer
+) -> None:
+    config = BatchingConfig(tokens=150)
+    whole = TranslationData(config, splits, tokenizer, 5, fixed_shapes=True)
+    usual = TranslationData(config, splits, tokenizer, 5)
+    shapes, others = (
+        [[(b.src.shape, b.tgt.shape) for b in _epoch(data)] for _ in range(9)]
+        for data in (whole, usual)
+    )
+    assert all(sorted(epoch) == sorted(shapes[0]) for epoch in shapes)
+    assert not all(sorted(epoch) == sorted(others[0]) for epoch in others)
+    fixed, free = (
+        TranslationData(config, splits, tokenizer, 5, fixed_shapes=f) for f in (True, False)
+    )
+    for a, b in zip(_epoch(fixed), _epoch(free), strict=True):
+        assert a.indices == b.indices
+        assert (a.num_source_tokens, a.num_target_tokens) == (
+            b.num_source_tokens,
+            b.num_target_tokens,
+        )
+        assert (a.src[:, : b.src.size(1)] == b.src).all()
+        assert (a.tgt[:, b.tgt.size(1) :] == tokenizer.pad_id).all()
+        assert a.num_positions <= 150
