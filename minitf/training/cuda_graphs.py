@@ -77,13 +77,12 @@ class GraphedGradients:
         recording = self._recordings.get(shape)
         if recording is None and len(self._recordings) < MOST:
             recording = self._recordings[shape] = self._record(src, tgt)
-            if len(self._recordings) == MOST:
-                warnings.warn(
-                    f"cuda_graphs: the batches have more than {MOST} shapes; those of further ones "
-                    "are computed without a graph",
-                    stacklevel=2,
-                )
         if recording is None:
+            warnings.warn(
+                f"cuda_graphs: the batches have more than {MOST} shapes; those of further ones are "
+                "computed without a graph",
+                stacklevel=2,
+            )
             return self._compute(src, tgt, src.new_full((), factor, dtype=torch.float64))
         recording.src.copy_(src)
         recording.tgt.copy_(tgt)
@@ -103,6 +102,8 @@ class GraphedGradients:
         torch.clear_autocast_cache()  # which holds weights that the graph must convert itself
         try:
             totals, replay = self._capture(lambda: self._compute(src, tgt, factor))
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(

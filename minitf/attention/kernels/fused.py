@@ -39,11 +39,11 @@ def fused_attention(
 
 
 SHORT = 128
-"""Tokens of a sentence. FlashAttention works on blocks of 128 × 128 scores, which one fills."""
+"""FlashAttention works on blocks of 128 × 128 scores, which a sentence of so many tokens fills."""
 
 
 def suited_to_batches(
-    device: torch.device, longest: int = SHORT + 1
+    device: torch.device, longest: int | None = None
 ) -> AbstractContextManager[object]:
     """Let torch choose among its kernels as suits batches of many lengths: training, decoding.
 
@@ -53,11 +53,11 @@ def suited_to_batches(
 
     Args:
         device: nothing is changed on others than CUDA's.
-        longest: tokens of the longest sentence.
+        longest: tokens of the longest sentence, where that is known.
     """
     if device.type != "cuda":
         return nullcontext()
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    if longest <= SHORT:
+    if longest is not None and longest <= SHORT:
         backends[:2] = reversed(backends[:2])
     return sdpa_kernel(backends, set_priority=True)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from minitf.attention.kernels.fused import suited_to_batches
-from minitf.bench.alternatives.own import OwnLoop
 from minitf.bench.rounds import Rounds
 from minitf.bench.task import (
     BareLoop,
@@ -30,14 +29,13 @@ def run(rounds: Rounds, library: str, task: dict[str, Any]) -> None:
     """
     settings = TrainingTask(**task)
     module, _, function = library.partition(":")
-    build: Build = getattr(
-        importlib.import_module(f"minitf.bench.alternatives.{module}"), function or "build"
-    )
+    place = importlib.import_module(f"minitf.bench.alternatives.{module}")
+    build: Build = getattr(place, function or "build")
     torch.manual_seed(1)
     model, loss = build(settings)
     model.to(settings.device)
     batches = load_batches(settings)
-    loop = (OwnLoop if module == "own" else BareLoop)(model, loss, settings)
+    loop: BareLoop = getattr(place, "Loop", BareLoop)(model, loss, settings)
     rounds.ready(parameters=num_parameters(model))
     with suited_to_batches(torch.device(settings.device), longest_of(batches)):
         while (number := rounds.wait()) is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -9,7 +10,9 @@ from minitf.attention import MultiHeadAttention
 from minitf.bench.task import BareLoop, Loss, TokenBatch, TrainingTask
 from minitf.model import Transformer
 from minitf.model.loss import LossSums, linear_cross_entropy
-from minitf.training.cuda_graphs import GraphedGradients
+
+if TYPE_CHECKING:
+    from minitf.training.cuda_graphs import GraphedGradients
 
 
 def fast(task: TrainingTask) -> tuple[nn.Module, Loss]:
@@ -49,7 +52,7 @@ def sums_of(model: Transformer, src: Tensor, tgt: Tensor, task: TrainingTask) ->
     )
 
 
-class OwnLoop(BareLoop):
+class Loop(BareLoop):
     """The bare loop, compiled and recorded as training does both: layers, and whole passes."""
 
     def __init__(self, model: nn.Module, loss: Loss, task: TrainingTask) -> None:
@@ -57,10 +60,7 @@ class OwnLoop(BareLoop):
         assert isinstance(model, Transformer)
         if task.compile:
             model.compile_layers()
-        self._graphs: GraphedGradients | None = None
-        if task.graphs:
-            objective = partial(sums_of, model, task=task)
-            self._graphs = GraphedGradients(objective, model.parameters())
+        self._graphs = _recorded(model, task) if task.graphs else None
 
     def backward(self, batch: TokenBatch) -> None:
         """The gradients of a batch."""
@@ -70,3 +70,10 @@ class OwnLoop(BareLoop):
         self._graphs.zero()
         with self._task.autocast():
             self._graphs.add(batch.src, batch.tgt, 1 / batch.tokens)
+
+
+def _recorded(model: Transformer, task: TrainingTask) -> "GraphedGradients":
+    # Its package brings libraries along whose memory should not count elsewhere.
+    from minitf.training.cuda_graphs import GraphedGradients
+
+    return GraphedGradients(partial(sums_of, model, task=task), model.parameters())
