@@ -1,8 +1,10 @@
 """What every test shares: quiet, offline, one thread count."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import jaxtyping
@@ -14,6 +16,21 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic sums on a GPU
 _CACHE = tempfile.TemporaryDirectory(prefix="minitf-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # nothing that tests make stays in the user's
+
+
+def _names_gpu(expression: str) -> bool:
+    return "gpu" in expression.replace("not gpu", "")
+
+
+# The tests for a GPU compile in this process. Told now, for other conftests import the package
+# before any hook is called; and in the environment, which is there in processes of pytest-xdist.
+if any(_names_gpu(after) for before, after in pairwise(sys.argv) if before == "-m"):
+    os.environ["MINITF_TYPECHECK"] = "0"
+if os.environ.get("MINITF_TYPECHECK", "1") != "0":
+    # Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace
+    # the check: other tests that compile do so in a process of their own, with MINITF_TYPECHECK=0.
+    jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
+
 
 SENTENCES = [
     ("A small dog sleeps.", "Ein kleiner Hund schläft."),
@@ -27,17 +44,9 @@ SENTENCES = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide GPUs, whose sums are no exact ones, unless their tests are asked for.
-
-    Shapes written in attention/ and model/ are checked while testing. torch.compile cannot trace
-    the check: tests that compile do so in a process of their own, with MINITF_TYPECHECK=0, and
-    those for a GPU are not checked.
-    """
-    gpu = "gpu" in config.getoption("markexpr").replace("not gpu", "")
-    if not gpu:
+    """Hide GPUs, whose sums are no exact ones, unless their tests are asked for."""
+    if not _names_gpu(config.getoption("markexpr")):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if not gpu and os.environ.get("MINITF_TYPECHECK", "1") != "0":
-        jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -146,6 +146,7 @@ def test_unbatched_masks_of_wrong_heads():
         attention(x, x, x, attn_mask=torch.zeros(5, 4, 4, dtype=torch.bool))
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 def test_empty_nested_tensor():
     empty = torch.nested.nested_tensor([], layout=torch.strided)
     attention = MultiHeadAttention(4, 2, batch_first=True)
