@@ -1,8 +1,9 @@
 """Parent and workers: each implementation in a process of its own, all taking turns.
 
 A worker imports one library, builds its model, and then waits. The parent tells the workers, one
-after the other, to do round 0 (warm-up), then round 1, and so on: a busy machine slows all alike,
-while libraries, threads and allocators stay apart, and a worker that dies takes nobody along.
+after the other, to do round 0 (warm-up; several at once where they compile), then round 1, and so
+on: a busy machine slows all alike, while libraries, threads and allocators stay apart, and a worker
+that dies takes nobody along.
 
 They speak JSON, a line a message, over the worker's standard input and output:
 

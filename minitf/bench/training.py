@@ -134,14 +134,11 @@ def run(
             )
             task = task_of(settings, batches, device)
             found.remarks.append(_remark(size, task, batches, settled.rounds))
-            for precision, suffix in modes:
+            for dtype, suffix in modes:
                 variant = replace(
-                    task,
-                    precision=precision,
-                    compile=suffix != "",
-                    graphs=suffix == "+graphs",
+                    task, precision=dtype, compile=suffix != "", graphs=suffix == "+graphs"
                 )
-                work = f"training/{size}/{precision}{suffix}/{device}"
+                work = f"training/{size}/{dtype}{suffix}/{device}"
                 _measure(work, variant, settings, batches, settled.rounds, found)
             found.rows.extend(best_rows(found.rows, size, device))
     return found

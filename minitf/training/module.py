@@ -77,9 +77,10 @@ class TranslationModule(LightningModule):
         parts = self.trainer.accumulate_grad_batches
         if batch_idx % parts == 0:
             graphs.zero()
-        totals = graphs.add(batch.src, batch.tgt, 1.0 / self._divisor(batch) / parts).clone()
+        divisor = self._divisor(batch)
+        totals = graphs.add(batch.src, batch.tgt, 1.0 / divisor / parts).clone()
         self._totals.append(totals)
-        return totals[0]
+        return totals[0] / divisor
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Lightning's own, unless the step has done it."""

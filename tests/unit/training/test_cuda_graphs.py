@@ -43,6 +43,7 @@ def test_updates_are_those_without(
     _, expected, _ = _fit(_settings(*overrides), accumulate, **often)
     module, found, _ = _fit(_settings(*overrides, "cuda_graphs=true"), accumulate, **often)
     assert len(found.updates) == len(expected.updates) == 3
+    assert found.losses == pytest.approx(expected.losses, rel=1e-12)
     for ours, theirs in zip(found.updates, expected.updates, strict=True):
         for name, gradient in ours.items():
             torch.testing.assert_close(gradient, theirs[name], rtol=1e-12, atol=1e-15)

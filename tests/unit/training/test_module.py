@@ -27,11 +27,13 @@ class _Gradients(Callback):
     def __init__(self) -> None:
         self.updates: list[dict[str, torch.Tensor]] = []
         self.batches: list[Batch] = []
+        self.losses: list[float] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, i: int) -> None:
         self.batches.append(batch)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
         if trainer.global_step > len(self.updates):  # gradients stay until the next update
             named = pl_module.model.named_parameters()
             self.updates.append({name: p.grad.clone() for name, p in named})
