@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 141
         raise
     except KeyboardInterrupt as stopped:
+        if argv is None:  # the process ends: a further Ctrl-C would only interrupt Python's own end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"\n{stopped}" if str(stopped) else "", file=sys.stderr)
         return 130
 

@@ -105,10 +105,10 @@ class Job:
         start = time.monotonic()
         try:
             for chunk in chunks:
-                texts, refused = self.readable(chunk)
                 # A chunk's lines are done in another order: only the whole of it can be written.
-                notice = f"stopping after {_lines(len(texts))} more; Ctrl-C again: without them"
+                notice = f"stopping after {_lines(len(chunk))} more; Ctrl-C again: without them"
                 with at_the_end(notice):
+                    texts, refused = self.readable(chunk)
                     self.write(self.translate(texts), output)
                 if refused is not None:
                     raise refused

@@ -64,6 +64,7 @@ def test_ctrl_c_in_the_middle_of_a_chunk(tiny_run, expected, tmp_path, times):
     while not (output.exists() and output.read_bytes().count(b"\n") >= size):
         assert time.monotonic() < deadline, "no chunk was written"
         time.sleep(0.02)
+    time.sleep(0.1)  # well inside the second chunk
     for _ in range(times):
         process.send_signal(signal.SIGINT)
         time.sleep(0.002)

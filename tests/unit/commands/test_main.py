@@ -106,3 +106,15 @@ def test_help_is_quick():
         "assert not {'torch', 'hydra', 'lightning', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_ctrl_c_while_the_process_ends_is_not_heard():
+    code = (
+        "import atexit, signal, sys, types; from minitf.commands import main\n"
+        "def stop(argv): raise KeyboardInterrupt('stopped')\n"
+        "sys.modules['minitf.commands.verify'] = types.SimpleNamespace(main=stop)\n"
+        "atexit.register(signal.raise_signal, signal.SIGINT)\n"
+        "sys.exit(main())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "verify"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "\nstopped\n")
