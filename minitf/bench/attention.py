@@ -15,10 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
+from minitf.bench.hardware import cuda_peak, measured_peak
 from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
 from minitf.bench.worker import resident_peak
 
 REFERENCE = "torch.nn.MultiheadAttention"
+
+FORMULA = (
+    "share of the peak: 2 FLOPs per weight of the four projections and token, and 4·E per query "
+    "and key that it may see; three times as many in training. The peak is the fastest of a "
+    "2,048³ matrix product in the same rounds (a GPU's is known by its name)"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,18 @@ class Work:
         }
         parts += [name for name, on in flags.items() if on]
         return "/".join([*parts, self.dtype, device])
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of a call, as FORMULA counts them."""
+        B, T, E, _ = self.shape
+        keys = float(T)
+        if self.causal:
+            keys = (T + 1) / 2
+        if self.padded:
+            keys -= T // 4 * ((B + 1) // 2) / B
+        forward = B * T * (2.0 * 4 * E * E + 4.0 * E * keys)
+        return 3 * forward if self.training else forward
 
 
 QUICK = (
@@ -84,11 +103,12 @@ def run(quick: bool) -> Findings:
         quick: fewer works and rounds.
 
     Returns:
-        Rows of milliseconds per call, their ratio to torch's module in the same rounds; in the full
-        run also rows of peak memory in MiB.
+        Rows of milliseconds per call, their ratio to torch's module in the same rounds and their
+        share of the hardware's peak; in the full run also rows of peak memory in MiB.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = Findings([], [], [f"torch {torch.__version__}, {torch.get_num_threads()} threads"])
+    versions = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    found = Findings([], [], [versions, FORMULA])
     for work in QUICK if quick else FULL:
         found.rows.extend(measure_time(work, device, rounds=7 if quick else 15))
     if not quick:
@@ -148,7 +168,10 @@ def measure_time(work: Work, device: str, rounds: int) -> list[Row]:
     steps[REFERENCE]()
     repeats = math.ceil(0.02 / (time.perf_counter() - start))
     milliseconds: dict[str, list[float]] = {name: [] for name in steps}
+    peak = cuda_peak(torch.cuda.get_device_name(), work.dtype) if device == "cuda" else None
     for _ in range(rounds):
+        if device == "cpu":
+            peak = max(peak or 0.0, measured_peak(2048, getattr(torch, work.dtype), 0.05))
         for name, call in steps.items():
             start = time.perf_counter()
             for _ in range(repeats):
@@ -157,7 +180,8 @@ def measure_time(work: Work, device: str, rounds: int) -> list[Row]:
     rows = []
     for name, times in milliseconds.items():
         median, spread = median_and_spread(times)
-        rows.append(Row(work.label(device), name, median, "ms", spread=spread))
+        share = None if peak is None else work.flops / (median / 1e3) / peak
+        rows.append(Row(work.label(device), name, median, "ms", spread=spread, peak_share=share))
     return with_ratios(rows)
 
 

@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from minitf.bench.hardware import peak_of, peak_remark, peak_worker, weights_met
 from minitf.bench.rounds import Implementation, Measured, measure, worker_environment
 from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
 from minitf.bench.startup import PROGRAM
@@ -56,13 +58,17 @@ def run(quick: bool, overrides: Sequence[str] = (), run_dir: Path | None = None)
         sources = sources_of(translator, 200 if quick else 1_000)
         for name, config in METHODS.items():
             file = place / f"{name}.json"
-            file.write_text(json.dumps(decoding_task(translator, sources, config)))
-            _measure(name, file, chosen, exports, 3 if quick else 7, found)
+            task = decoding_task(translator, sources, config)
+            file.write_text(json.dumps(task))
+            flops = Flops.of(translator, task)
+            _measure(name, file, chosen, exports, flops, 3 if quick else 7, found)
         trained = "of the run given" if run_dir else f"trained here for {_UPDATES} updates"
         found.remarks.append(
             f"decoding: {len(sources):,} sentences, the model {trained}; equal outputs: the share "
             "of sentences of which minitf wrote the same tokens; each sorts the sentences by "
-            "length and batches them as suits it; tokens/s counts what was written, EOS left out"
+            "length and batches them as suits it; tokens/s counts what was written, EOS left out; "
+            "share of the peak: 2 FLOPs per weight of a matrix and token, EOS counted, that the "
+            "encoder reads or a hypothesis of the beam writes"
         )
     return found
 
@@ -144,14 +150,16 @@ def _measure(
     file: Path,
     run_dir: Path,
     exports: dict[str, Path],
+    flops: "Flops",
     rounds: int,
     found: Findings,
 ) -> None:
     """One method: everybody takes turns; adds to what was found."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    measured = {
-        one.name: one for one in measure(implementations(file, run_dir, exports, device), rounds)
-    }
+    everybody = [*implementations(file, run_dir, exports, device), peak_worker("float32", device)]
+    *those, gemm = measure(everybody, rounds)
+    peak = peak_of(gemm, "float32", device)
+    measured = {one.name: one for one in those}
     work, best = (f"decoding/{method}/{kind}/{device}" for kind in ("float32", "best"))
     for one in measured.values():
         if one.error is not None:
@@ -161,7 +169,8 @@ def _measure(
     done = [one for one in measured.values() if one.error is None]
     reduced = f"CTranslate2 {BEST[device]}"
     same = [one for one in done if one.name != reduced]
-    found.rows.extend(with_ratios(rows(work, same, measured["minitf"])))
+    found.rows.extend(with_ratios(rows(work, same, measured["minitf"], flops, peak)))
+    found.remarks.append(f"{work}: {peak_remark('float32', peak, device)}")
     if len(same) < len(done):
         at_best = [one for one in done if one.name != "CTranslate2"]
         found.rows.extend(with_ratios(rows(best, at_best, measured["minitf"])))
@@ -192,13 +201,43 @@ def implementations(
     return found
 
 
-def rows(work: str, measured: Sequence[Measured], own: Measured) -> list[Row]:
+@dataclass(frozen=True)
+class Flops:
+    """Arithmetic of a translation."""
+
+    sources: float
+    """Of reading all sources."""
+    target: float
+    """Of writing a token, with all of a beam's hypotheses."""
+
+    @classmethod
+    def of(cls, translator: Translator, task: dict[str, Any]) -> "Flops":
+        """Of a task by `decoding_task`."""
+        source, target = weights_met(translator.model)
+        read = sum(len(ids) + 1 for ids in task["sources"])
+        return cls(2.0 * source * read, 2.0 * target * task["beams"])
+
+    def a_second(self, figures: Mapping[str, float]) -> float:
+        """Of what was done in a round, EOS counted."""
+        written = figures["tokens"] + figures["sentences"]
+        return (self.sources + self.target * written) / figures["seconds"]
+
+
+def rows(
+    work: str,
+    measured: Sequence[Measured],
+    own: Measured,
+    flops: Flops | None = None,
+    peak: float | None = None,
+) -> list[Row]:
     """Sentences/s of all, then tokens/s of all.
 
     Args:
         work: the rows' work.
         measured: whose.
         own: minitf's, whose outputs the others' are compared with.
+        flops: arithmetic of the work; None where precisions differ.
+        peak: FLOP/s that the hardware could do; None: unknown.
     """
     found = []
     for unit, key in (("sentences/s", "sentences"), ("tokens/s", "tokens")):
@@ -208,6 +247,9 @@ def rows(work: str, measured: Sequence[Measured], own: Measured) -> list[Row]:
             if unit == "sentences/s" and one is not own and own.error is None:
                 share = equal_share(own.warm_up["outputs"], one.warm_up["outputs"])
                 note = f"{share:.1%} equal outputs"
+            used = None
+            if flops is not None and peak is not None:
+                used = median_and_spread([flops.a_second(r) for r in one.rounds])[0] / peak
             found.append(
                 Row(
                     work,
@@ -216,6 +258,7 @@ def rows(work: str, measured: Sequence[Measured], own: Measured) -> list[Row]:
                     unit,
                     spread=spread,
                     peak_memory=one.peak_memory,
+                    peak_share=used,
                     note=note,
                 )
             )

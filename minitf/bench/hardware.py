@@ -1,6 +1,12 @@
-"""What the hardware could do at most, and how much arithmetic an update takes."""
+"""What the hardware could do at most, and how much arithmetic the works of the bench take."""
 
+import time
+
+import torch
+
+from minitf.bench.rounds import Implementation, Measured
 from minitf.bench.task import TrainingTask
+from minitf.model import Transformer
 
 CUDA_PEAKS = {
     ("H100", "bfloat16"): 989e12,
@@ -34,6 +40,38 @@ def cuda_peak(name: str, precision: str) -> float | None:
     return None
 
 
+def peak_worker(precision: str, device: str) -> Implementation:
+    """Large matrix products, taking turns with everybody else; for `peak_of`."""
+    size = 2048 if device == "cpu" else 64  # a GPU's peak is known by its name
+    arguments = {"size": size, "precision": precision}
+    return Implementation("matrix product", "minitf.bench.alternatives.peak", "run", arguments)
+
+
+def peak_of(measured: Measured, precision: str, device: str) -> float | None:
+    """FLOP/s that the device does at most; None where that is unknown.
+
+    Args:
+        measured: the rounds of `peak_worker`.
+        precision: float32 or bfloat16.
+        device: cpu or cuda.
+    """
+    if device == "cuda":
+        return cuda_peak(torch.cuda.get_device_name(), precision)
+    return max((r["flops"] for r in measured.rounds), default=None)
+
+
+def measured_peak(size: int, dtype: torch.dtype, seconds: float) -> float:
+    """FLOP/s of the CPU in products of two (size, size) matrices, as many as fit in the time."""
+    left, right = torch.randn(2, size, size).to(dtype).unbind()
+    out = torch.empty_like(left)
+    torch.mm(left, right, out=out)
+    products, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        torch.mm(left, right, out=out)
+        products += 1
+    return products * 2 * size**3 / elapsed
+
+
 def training_flops(task: TrainingTask, src_tokens: int, tgt_tokens: int) -> float:
     """FLOPs of forward and backward of so many tokens, as FORMULA counts them."""
     E, F = task.embed_dim, task.feedforward_dim
@@ -41,6 +79,20 @@ def training_flops(task: TrainingTask, src_tokens: int, tgt_tokens: int) -> floa
     keys_and_values = task.num_decoder_layers * 2 * E * E
     decoder = task.num_decoder_layers * (6 * E * E + 2 * E * F) + task.vocab_size * E
     return 6.0 * ((encoder + keys_and_values) * src_tokens + decoder * tgt_tokens)
+
+
+def weights_met(model: Transformer) -> tuple[int, int]:
+    """Weights of matrices that a source token and a target token meet in decoding.
+
+    A source token meets the encoder's and those of the keys and values of cross-attention.
+    """
+    encoder, decoder = (
+        sum(p.numel() for p in stack.parameters() if p.dim() > 1)
+        for stack in (model.encoder, model.decoder)
+    )
+    E = model.embed_dim
+    keys_and_values = len(model.decoder.layers) * 2 * E * E
+    return encoder + keys_and_values, decoder - keys_and_values + model.vocab_size * E
 
 
 def peak_remark(precision: str, peak: float | None, device: str) -> str:

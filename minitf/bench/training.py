@@ -11,7 +11,13 @@ import torch
 from omegaconf import OmegaConf
 
 from minitf.batching import Batch
-from minitf.bench.hardware import FORMULA, cuda_peak, peak_remark, training_flops
+from minitf.bench.hardware import (
+    FORMULA,
+    peak_of,
+    peak_remark,
+    peak_worker,
+    training_flops,
+)
 from minitf.bench.rounds import Implementation, Measured, measure
 from minitf.bench.rows import Failure, Findings, Row, median_and_spread, with_ratios
 from minitf.bench.task import TrainingTask
@@ -170,16 +176,14 @@ def _measure(
     found: Findings,
 ) -> None:
     """One group of workers that take turns; adds to what was found."""
-    everybody = [*implementations(task, settings), _peak(task)]
+    everybody = [*implementations(task, settings), peak_worker(task.precision, task.device)]
     # What was recorded stays on the device, so that not everybody finds room there.
     size = _COMPILE_TOGETHER if task.graphs else len(everybody)
     *measured, gemm = chain.from_iterable(
         measure(everybody[n : n + size], rounds, _COMPILE_TOGETHER if task.compile else 1)
         for n in range(0, len(everybody), size)
     )
-    peak: float | None = max((r["flops"] for r in gemm.rounds), default=None)
-    if task.device == "cuda":
-        peak = cuda_peak(torch.cuda.get_device_name(), task.precision)
+    peak = peak_of(gemm, task.precision, task.device)
     rows = []
     for one in measured:
         if one.error is not None:
@@ -226,16 +230,6 @@ def implementations(task: TrainingTask, settings: TrainConfig) -> list[Implement
         {"task": plain_task},
     )
     return [bare[0], fit, *bare[1:], trainer]
-
-
-def _peak(task: TrainingTask) -> Implementation:
-    size = 2048 if task.device == "cpu" else 64  # a GPU's peak is known by its name
-    return Implementation(
-        "matrix product",
-        "minitf.bench.alternatives.peak",
-        "run",
-        {"size": size, "precision": task.precision},
-    )
 
 
 def row(

@@ -10,11 +10,13 @@ from typing import cast
 import pytest
 
 from minitf.bench.alternatives.decode import take_turns
-from minitf.bench.decoding import decoding_task, implementations, rows, sources_of
+from minitf.bench.decoding import Flops, decoding_task, implementations, rows, sources_of
+from minitf.bench.hardware import weights_met
 from minitf.bench.rounds import Measured, Rounds, measure
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.evaluation import load
 from minitf.export.export import export
+from minitf.model import Transformer
 
 BEAM = DecodingConfig(method=DecodingMethod.beam, beam_size=3)
 
@@ -65,6 +67,20 @@ def test_rows_are_sentences_then_tokens_and_say_how_many_outputs_are_equal() -> 
         ("minitf", "tokens/s", 12.0, ""),
         ("other", "tokens/s", 3.0, ""),
     ]
+    assert {r.peak_share for r in found} == {None}
+    flops = Flops(sources=4.0, target=3.0)  # 6 tokens and 2 of EOS
+    used = [r.peak_share for r in rows("w", [own], own, flops, peak=112.0)]
+    assert used == [(4 + 3 * 8) / 0.5 / 112] * 2
+
+
+def test_arithmetic_is_counted_by_the_matrices_that_a_token_meets() -> None:
+    model = Transformer(
+        11, embed_dim=6, num_heads=2, num_encoder_layers=2, num_decoder_layers=3, feedforward_dim=5
+    )
+    encoder = 2 * (4 * 6 * 6 + 2 * 5 * 6)
+    keys_and_values = 3 * 2 * 6 * 6
+    decoder = 3 * (6 * 6 * 6 + 2 * 5 * 6) + 11 * 6
+    assert weights_met(model) == (encoder + keys_and_values, decoder)
 
 
 class Heard:
