@@ -30,6 +30,9 @@ class AttentionMask(NamedTuple):
     """(B or 1, H or 1, T or 1, 1): True where every key was masked; None where there is none."""
 
 
+NO_MASK = AttentionMask(None, False, None)
+
+
 def build_mask(
     attn_mask: Tensor | None,
     key_padding_mask: Tensor | None,
@@ -59,6 +62,8 @@ def build_mask(
         AttentionError: a mask's shape or dtype does not fit.
     """
     T, S = shape[2:]
+    if attn_mask is None and key_padding_mask is None and not is_causal and S > 0:
+        return NO_MASK
     mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
     padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
     if S == 0 and num_extra_keys == 0:  # no query sees a key
@@ -71,8 +76,8 @@ def build_mask(
     elif is_causal and attn_mask is not None and alone and _is_causal_mask(attn_mask, T, S):
         return AttentionMask(None, True, None)
     if mask is None and padding is None:
-        return AttentionMask(None, False, None)
-    if any(m is not None and m.dtype != torch.bool for m in (mask, padding)):
+        return NO_MASK
+    if not (_is_bool(mask) and _is_bool(padding)):
         mask = None if mask is None else additive(mask, query.dtype)
         padding = None if padding is None else additive(padding, query.dtype)
     if num_extra_keys:
@@ -99,6 +104,11 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf"))
     return mask
+
+
+def _is_bool(mask: Tensor | None) -> bool:
+    """Whether a mask is bool, or missing."""
+    return mask is None or mask.dtype == torch.bool
 
 
 def _check_dtype(mask: Tensor, dtype: torch.dtype, name: str) -> None:
@@ -132,7 +142,7 @@ def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor)
     B, H, T, S = shape
     _check_dtype(mask, query.dtype, "attn_mask")
     if mask.dim() == 2 and mask.shape == (T, S):
-        return mask[None, None]
+        return mask.unsqueeze(0).unsqueeze(0)
     if mask.dim() == 3 and mask.shape == (B * H, T, S):
         return mask.reshape(shape)
     if mask.dim() == 3 and mask.shape == (B, T, S):
@@ -158,7 +168,7 @@ def _padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tens
             f"{tuple(mask.shape)}"
         )
     _check_dtype(mask, query.dtype, "key_padding_mask")
-    return mask[:, None, None]
+    return mask.unsqueeze(1).unsqueeze(1)
 
 
 def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
@@ -181,7 +191,7 @@ def is_transformed(x: Tensor) -> bool:
 
 def _is_at_hand(x: Tensor) -> bool:
     """Whether x's values can be asked for at no cost."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not is_transformed(x)
+    return x.is_cpu and not torch.compiler.is_compiling() and not is_transformed(x)
 
 
 _verdicts = WeakTensorKeyDictionary()

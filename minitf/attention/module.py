@@ -23,8 +23,8 @@ from minitf.attention.kernels import (
     may_be_slices,
     prefers_products,
 )
-from minitf.attention.kernels.inference import follows_torch, project_and_scale
-from minitf.attention.layout import Layout
+from minitf.attention.kernels.inference import attend_as_torch, follows_torch
+from minitf.attention.layout import AS_GIVEN, Layout
 from minitf.attention.masks import build_mask, dead_queries
 from minitf.attention.nested import nested_forward
 from minitf.attention.rotary import rotate
@@ -202,76 +202,78 @@ class MultiHeadAttention(nn.Module):
                 "not relate: leave rotary_base out in cross-attention"
             )
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
+        weights: Tensor | None
         kernel = self.kernel
         if kernel == "auto":
-            kernel = "math" if need_weights else "fused"
+            products = cache is not None and prefers_products(query, self.batch_first)
+            kernel = "math" if need_weights or products else "fused"
             masks = (attn_mask, key_padding_mask)
             if cache is None and follows_torch(self, query, key, value, masks, need_weights):
                 kernel = "inference"
-            elif cache is not None and prefers_products(query, self.batch_first):
-                kernel = "math"
-        layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
-        query, key, value = layout.enter(query, key, value)
-        widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
-        check_shapes(query, key, value, widths, layout.batch_dim)
-        projection = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
-        check_dtypes((query, key, value), projection.dtype)
-        if layout.unbatched and key_padding_mask is not None:
-            key_padding_mask = key_padding_mask[None]
 
-        # The numbers are the lesson's, in minitf.attention. 1. Project, and 2. split into heads.
-        offset = 0 if cache is None or cache.static else cache.length
-        heads = HeadLayout(
-            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
-        )
         if kernel == "inference":
-            q, k, v = project_and_scale(self, query)
+            layout = AS_GIVEN
+            context, weights, mask = attend_as_torch(self, query, *masks, is_causal=is_causal)
         else:
+            layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
+            query, key, value = layout.enter(query, key, value)
+            widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
+            check_shapes(query, key, value, widths, layout.batch_dim)
+            projection = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
+            check_dtypes((query, key, value), projection.dtype)
+            if layout.unbatched and key_padding_mask is not None:
+                key_padding_mask = key_padding_mask[None]
+
+            # The numbers are the lesson's, in minitf.attention.
+            # 1. Project, and 2. split into heads.
+            offset = 0 if cache is None or cache.static else cache.length
+            heads = HeadLayout(
+                self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
+            )
             q, k, v = self._project(query, key, value, cache, heads)
 
-        # 5. Mask: what no head may look at.
-        mask = build_mask(
-            attn_mask,
-            key_padding_mask,
-            shape=(*q.shape[:3], offset + k.shape[2]),
-            query=q,
-            is_causal=is_causal,
-            num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
-            offset=offset,
-            keep_bool=kernel == "inference",
-        )
-        if cache is not None and not held:  # a mask that was refused has left it as it was
-            k, v = cache.update(k, v)
-        if self.bias_k is not None and self.bias_v is not None:
-            k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
-        if self.add_zero_attn:
-            k, v = append_zero_key(k), append_zero_key(v)
+            # 5. Mask: what no head may look at.
+            mask = build_mask(
+                attn_mask,
+                key_padding_mask,
+                shape=(*q.shape[:3], offset + k.shape[2]),
+                query=q,
+                is_causal=is_causal,
+                num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
+                offset=offset,
+            )
+            if cache is not None and not held:  # a mask that was refused has left it as it was
+                k, v = cache.update(k, v)
+            if self.bias_k is not None and self.bias_v is not None:
+                k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
+            if self.add_zero_attn:
+                k, v = append_zero_key(k), append_zero_key(v)
 
-        # 3. Attend, per head.
-        context, weights = KERNELS[kernel](
-            q,
-            k,
-            v,
-            mask.merged,
-            is_causal=mask.is_causal,
-            dropout=self.dropout if self.training else 0.0,
-            need_weights=need_weights,
-        )
+            # 3. Attend, per head.
+            context, weights = KERNELS[kernel](
+                q,
+                k,
+                v,
+                mask.merged,
+                is_causal=mask.is_causal,
+                dropout=self.dropout if self.training else 0.0,
+                need_weights=need_weights,
+            )
+            del q, k, v  # without gradients their memory is free for what follows
+
+        # 4. Concatenate the heads, and project once more; what saw no key gives zeros.
         dead = mask.dead_rows
         if dead is not None:
             context = context.masked_fill(dead, 0.0)
             weights = None if weights is None else weights.masked_fill(dead, 0.0)
-
-        # 4. Concatenate the heads, and project once more.
-        del q, k, v  # without gradients their memory is free for what follows
         context = merge_heads(context, layout.batch_first)
         output = project_output(self.out_proj, context)
         if dead is not None:
             output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
-        if weights is not None:
-            weights = weights.mean(dim=1) if average_attn_weights else weights
-            weights = weights.squeeze(0) if layout.unbatched else weights
-        return layout.leave(output), weights
+        if weights is None or not need_weights:
+            return layout.leave(output), None
+        weights = weights.mean(dim=1) if average_attn_weights else weights
+        return layout.leave(output), weights.squeeze(0) if layout.unbatched else weights
 
     def _project(
         self,

@@ -27,7 +27,6 @@ from minitf.attention.errors import AttentionError
 from minitf.attention.kernels.fast import fast_attention
 from minitf.attention.kernels.flex import flex_attention
 from minitf.attention.kernels.fused import fused_attention
-from minitf.attention.kernels.inference import inference_attention
 from minitf.attention.kernels.math import math_attention
 
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
@@ -40,9 +39,8 @@ KERNELS: dict[str, Kernel] = {
     "fused": fused_attention,
     "fast": fast_attention,
     "flex": flex_attention,
-    "inference": inference_attention,
 }
-"""Every kernel by its name; `inference` is for `auto` alone, with scaled queries and bool masks."""
+"""Every kernel by its name."""
 
 BIT_IDENTICAL = frozenset({"math", "fused"})
 """Kernels that compute in torch's own order: equal to torch.nn.MultiheadAttention to the last bit.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from minitf.attention.masks import causal_mask, is_transformed
+from minitf.attention.masks import AttentionMask, build_mask, causal_mask, is_transformed
 
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
@@ -35,6 +35,7 @@ def follows_torch(
 ) -> bool:
     """Whether torch's module would take its inference kernel for this call, and memory allows it.
 
+    A call of a small module takes some 35 µs, so each question is asked in the cheapest way.
     is_causal has no say. torch must be given a mask beside it, for its kernel knows no causality of
     its own; what is causal here without a mask equals what is causal there with one.
     """
@@ -42,30 +43,55 @@ def follows_torch(
         return False
     if not attention.batch_first or attention.num_heads % 2 or attention.rotary_base is not None:
         return False
-    if attention.bias_k is not None or attention.add_zero_attn:
-        return False
-    if query.device.type != "cpu" or not torch.backends.mha.get_fastpath_enabled():
-        return False
-    if any(mask is not None and mask.dtype != torch.bool for mask in masks):
-        return False
-    if any(mask is not None and mask.dim() > 3 for mask in masks):
-        return False
-    if torch.is_autocast_enabled() or torch.compiler.is_compiling():
+    if attention.add_zero_attn or not query.is_cpu or query.shape[2] != attention.embed_dim:
         return False
     if query.shape[1] > LONGEST and not need_weights:
         return False
+    for mask in masks:
+        if mask is not None and (mask.dtype != torch.bool or mask.dim() > 3):
+            return False
+    if torch.is_autocast_enabled() or torch.compiler.is_compiling() or is_transformed(query):
+        return False
     out = attention.out_proj
-    if not isinstance(out, nn.Linear) or is_transformed(query):  # an adapter; vmap
+    if not isinstance(out, nn.Linear) or attention.bias_k is not None:  # an adapter; a learned key
         return False
-    parameters = (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias)
-    if any(p is None or p.dtype != query.dtype for p in parameters):
+    grad, dtype = torch.is_grad_enabled(), query.dtype
+    if grad and query.requires_grad:
         return False
-    return not torch.is_grad_enabled() or not any(
-        x is not None and x.requires_grad for x in (query, *parameters)
+    for p in (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias):
+        if p is None or p.dtype != dtype or (grad and p.requires_grad):
+            return False
+    return torch.backends.mha.get_fastpath_enabled()
+
+
+def attend_as_torch(
+    attention: "MultiHeadAttention",
+    x: Float[Tensor, "B T E"],
+    attn_mask: Bool[Tensor, "..."] | None,
+    key_padding_mask: Bool[Tensor, "B T"] | None,
+    *,
+    is_causal: bool,
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"], AttentionMask]:
+    """Self-attention up to the heads' results: these, the weights, and the mask that was applied.
+
+    Raises:
+        AttentionError: a mask's shape does not fit.
+    """
+    B, T, _ = x.shape
+    mask = build_mask(
+        attn_mask,
+        key_padding_mask,
+        shape=(B, attention.num_heads, T, T),
+        query=x,
+        is_causal=is_causal,
+        keep_bool=True,
     )
+    merged = causal_mask(T, T, x.device)[None, None] if mask.is_causal else mask.merged
+    context, weights = _attend(*_project_and_scale(attention, x), merged)
+    return context, weights, mask
 
 
-def project_and_scale(
+def _project_and_scale(
     attention: "MultiHeadAttention", x: Float[Tensor, "B T E"]
 ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"], Float[Tensor, "B H T D"]]:
     """Compute q / √D, k and v of self-attention, split into heads."""
@@ -78,20 +104,14 @@ def project_and_scale(
     return q, k, v
 
 
-def inference_attention(
+def _attend(
     q: Float[Tensor, "B H T D"],
     k: Float[Tensor, "B H T D"],
     v: Float[Tensor, "B H T D"],
     mask: Bool[Tensor, "b h t T"] | None,
-    *,
-    is_causal: bool,
-    dropout: float,
-    need_weights: bool,
-) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"] | None]:
-    """Compute softmax(q kᵀ / √D) v where not masked; q is scaled already, and the mask is bool."""
+) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"]]:
+    """Compute softmax(q kᵀ / √D) v where not masked, and the weights; q is scaled already."""
     B, H, T, D = q.shape
-    if is_causal:
-        mask = causal_mask(T, T, q.device)[None, None]
     q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
     scores = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, T)
     if mask is None:
@@ -102,4 +122,4 @@ def inference_attention(
     else:
         weights = torch._masked_softmax(scores, mask.expand(B, H, T, T), 3, PER_HEAD)
     context = torch.bmm(weights.view(B * H, T, T), v, out=q)  # the queries have been used
-    return context.view(B, H, T, D), weights if need_weights else None
+    return context.view(B, H, T, D), weights
