@@ -1,4 +1,4 @@
-"""What every test shares: quiet, offline, one thread count."""
+"""What every test shares: quiet, offline, and patient where the machine is busy."""
 
 import os
 import sys
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads leave a busy core to others
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic sums on a GPU
 _CACHE = tempfile.TemporaryDirectory(prefix="minitf-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # nothing that tests make stays in the user's
@@ -31,6 +33,9 @@ if os.environ.get("MINITF_TYPECHECK", "1") != "0":
     # the check: other tests that compile do so in a process of their own, with MINITF_TYPECHECK=0.
     jaxtyping.install_import_hook(["minitf.attention", "minitf.model"], "beartype.beartype")
 
+
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
 
 SENTENCES = [
     ("A small dog sleeps.", "Ein kleiner Hund schläft."),

@@ -156,14 +156,17 @@ class Job:
         if self.arguments.json:
             from minitf.evaluation.records import json_records
 
-            for record in json_records(self.translator, translations):
-                print(json.dumps(record, ensure_ascii=False), file=output)
+            records = json_records(self.translator, translations)
+            lines = [json.dumps(record, ensure_ascii=False) for record in records]
         else:
-            for number, translation in enumerate(translations, start=self.lines + 1):
-                for line in plain_lines(translation, number, numbered=self.numbered):
-                    print(line, file=output)
-        output.flush()
+            lines = [
+                line
+                for number, translation in enumerate(translations, start=self.lines + 1)
+                for line in plain_lines(translation, number, numbered=self.numbered)
+            ]
+        output.write("".join(f"{line}\n" for line in lines))  # at once: none or all of a chunk
         self.lines += len(translations)
+        output.flush()
         chosen = next((t for t in translations if t.source_ids), None)
         if self.map_file and chosen is not None:
             self._draw(chosen, self.map_file)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
+        _ignore_signals()
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
@@ -101,7 +103,14 @@ def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     try:
         return train(config, sweep)
     except Interrupted as interrupted:
+        _ignore_signals()
         sys.exit(interrupted.exit_code)
+
+
+def _ignore_signals() -> None:
+    """The process ends; a signal that comes twice would only interrupt Python's own end."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -102,9 +102,11 @@ def test_the_swap_of_attention_changes_no_bit(train: Train, tmp_path: Path) -> N
     assert samples[0] == samples[1]
 
 
-@pytest.mark.parametrize(("signum", "log_every"), [(signal.SIGINT, 1), (signal.SIGTERM, 7)])
+@pytest.mark.parametrize(
+    ("signum", "log_every", "between"), [(signal.SIGINT, 1, 0.1), (signal.SIGTERM, 7, 0.0)]
+)
 def test_an_interrupted_run_goes_on_as_if_never_stopped(
-    train: Train, tmp_path: Path, signum: signal.Signals, log_every: int
+    train: Train, tmp_path: Path, signum: signal.Signals, log_every: int, between: float
 ) -> None:
     common = [
         "trainer.max_steps=200",
@@ -129,6 +131,7 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signum)
+    time.sleep(between)
     process.send_signal(signum)  # as `timeout` and terminals may send it twice
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signum, err

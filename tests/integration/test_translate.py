@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -303,6 +304,7 @@ def test_the_prompt_answers_keeps_a_history_and_survives_errors(tiny_run, expect
     child.expect("> ")
     child.sendline("a\x16\x00b")  # readline's quoted insert of a NUL
     child.expect("> ")
+    time.sleep(0.2)  # Python takes a moment from the prompt to hearing signals there
     child.sendintr()
     child.expect("> ")
     child.sendline("")

@@ -28,7 +28,8 @@ class Interruption(Callback):
 
     Lightning ends a KeyboardInterrupt wherever the program stands; the batch that was half done
     would be lost on resume. Here the update is finished, `save` is called, and `Interrupted` ends
-    the run. A second Ctrl-C, later, ends it at once.
+    the run. A second Ctrl-C, later, ends it at once. After `Interrupted` signals are still heard
+    here, so that one which comes twice does not cut off what is left to say.
 
     Args:
         save: writes the checkpoint.
@@ -83,8 +84,13 @@ class Interruption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Give the signals back."""
-        self._restore()
+        if not isinstance(exception, Interrupted):
+            self._restore()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
+        """Stop where a signal came after the last update; else give the signals back."""
+        received = self._signal is not None
+        if trainer.strategy.reduce_boolean_decision(received, all=False):
+            self._save()
+            raise Interrupted(self._signal or signal.SIGTERM)
         self._restore()

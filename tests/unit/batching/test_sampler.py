@@ -1,6 +1,7 @@
 """Batches: each pair once, within the budget, a pure function of seed and epoch, fair to ranks."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -146,7 +147,7 @@ def test_another_process_makes_the_same_batches() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"},
     ).stdout.strip()
     assert there == here
 

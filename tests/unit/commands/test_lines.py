@@ -16,7 +16,8 @@ def test_lines_are_kept_whole_and_in_order():
     assert found == [b"a", b"", b"b ", b"  c\rd", b"\xe2\x80\xa8e\x0cf", b"last"]
 
 
-def test_groups_are_full_where_the_input_does_not_pause():
+def test_groups_are_full_where_the_input_does_not_pause(monkeypatch):
+    monkeypatch.setattr("minitf.commands.lines._PAUSE", 60.0)  # nor does a busy machine
     raw = b"".join(b"%d\n" % n for n in range(1007))
     assert [len(chunk) for chunk in read_chunks(io.BytesIO(raw), 100)] == [100] * 10 + [7]
     assert list(read_chunks(io.BytesIO(b""), 5)) == []
