@@ -129,8 +129,8 @@ def load_batches(task: TrainingTask) -> list[list[TokenBatch]]:
 
 
 def longest_of(batches: list[list[TokenBatch]]) -> int:
-    """Tokens of the longest sentence."""
-    return max(max(b.src.size(1), b.tgt.size(1)) for group in batches for b in group)
+    """Positions of the longest sentence."""
+    return max(max(b.src.size(1), b.tgt.size(1) - 1) for group in batches for b in group)
 
 
 def synchronize(task: TrainingTask) -> None:

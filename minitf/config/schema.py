@@ -342,4 +342,5 @@ class TrainConfig:
     resume: str | None = None
     compile: bool = False
     cuda_graphs: bool = False
-    """Record an update's forward and backward pass once for every shape of batch."""
+    """Record an update's forward and backward pass once for every shape of batch. Python that runs
+    inside an own attention, such as a counter, runs while recording alone."""

@@ -38,19 +38,19 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.embed_dim = embed_dim
         self.register_buffer("table", sinusoids(initial_length, embed_dim), persistent=False)
-        self._longer: Tensor | None = None
+        self._longer: list[Tensor] = []
 
     def forward(self, start: int, length: int) -> Float[Tensor, "T E"]:
         """Positions start … start + length - 1."""
         end = start + length
         if end <= self.table.size(0):
             return self.table[start:end]
-        longer = self._longer
-        if longer is None or end > longer.size(0) or longer.device != self.table.device:
+        longer = self._longer[-1] if self._longer else self.table
+        if end > longer.size(0) or longer.device != self.table.device:
             with torch.inference_mode(False):  # training may come to use it
-                longer = sinusoids(max(end, 2 * self.table.size(0)), self.embed_dim)
+                longer = sinusoids(max(end, 2 * longer.size(0)), self.embed_dim)
                 longer = longer.to(self.table.device)
-            self._longer = longer
+            self._longer.append(longer)  # all are kept: a CUDA graph may go on reading a shorter
         return longer[start:end].to(self.table.dtype)
 
 

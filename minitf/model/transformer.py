@@ -31,6 +31,9 @@ from minitf.model.initialization import initialize
 from minitf.model.layers import DecoderLayer, EncoderLayer
 from minitf.model.state import DecoderState
 
+MOST_VARIANTS = 256
+"""Kinds of layer, times the sizes that torch compiles for themselves (1), times models."""
+
 ROTARY_BASE = 10_000.0
 """Su et al. 2021, "RoFormer", section 3.3.3."""
 
@@ -183,6 +186,10 @@ class Transformer(nn.Module):
         All encoder layers are one graph and all decoder layers another, whatever the shapes, which
         takes a fraction of the time that the whole would. Evaluation is not compiled.
         """
+        # Torch counts a function's variants over all models that this process compiles, as in a
+        # sweep, and beyond eight compiles no more.
+        limit = torch._dynamo.config.recompile_limit
+        torch._dynamo.config.recompile_limit = max(limit, MOST_VARIANTS)
         self._compiled = torch.compile(_call, dynamic=True)
 
     def src_padding_mask(self, src: Int[Tensor, "B S"]) -> Bool[Tensor, "B S"]:

@@ -4,6 +4,7 @@ import math
 
 from datasets import DatasetDict
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
@@ -57,11 +58,12 @@ def check_settings(settings: TrainConfig) -> None:
     _check_evaluation(settings.evaluation)
 
 
-def check_cuda_graphs(trainer: Trainer) -> None:
+def check_cuda_graphs(settings: TrainConfig, trainer: Trainer) -> None:
     """Check that an update can be recorded.
 
     Raises:
-        UserError: there is no GPU, there are several, or the loss is scaled.
+        UserError: there is no GPU, or not one alone, the loss is scaled or looked at, or the
+            batches have other shapes in each epoch.
     """
     device = trainer.strategy.root_device
     if device.type != "cuda":
@@ -69,15 +71,27 @@ def check_cuda_graphs(trainer: Trainer) -> None:
             f"cuda_graphs=true needs an NVIDIA GPU, and the run is on {device.type}: set "
             "cuda_graphs=false"
         )
-    if trainer.world_size > 1:
+    if trainer.world_size > 1 or not isinstance(trainer.strategy, SingleDeviceStrategy):
+        name = type(trainer.strategy).__name__
         raise UserError(
-            f"cuda_graphs=true trains on one GPU, got {trainer.world_size} processes: set "
-            "trainer.devices=1, or cuda_graphs=false"
+            f"cuda_graphs=true trains on one GPU, got {trainer.world_size} of {name}: set "
+            "trainer.devices=1 and leave trainer.strategy out, or set cuda_graphs=false"
         )
     if trainer.precision == "16-mixed":
         raise UserError(
             "cuda_graphs=true goes with trainer.precision=bf16-mixed or 32-true; got 16-mixed, "
             "whose scaled loss is not recorded"
+        )
+    if settings.trainer.get("detect_anomaly"):
+        raise UserError(
+            "trainer.detect_anomaly=true looks at each gradient, which cannot be recorded: set "
+            "cuda_graphs=false"
+        )
+    if settings.tokenizer.dropout:
+        raise UserError(
+            "cuda_graphs=true records each shape of batch once, and tokenizer.dropout="
+            f"{settings.tokenizer.dropout} gives others in each epoch: set one of the two to false "
+            "or 0"
         )
 
 

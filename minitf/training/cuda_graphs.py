@@ -43,7 +43,7 @@ class GraphedGradients:
         self, objective: Callable[[Tensor, Tensor], LossSums], parameters: Iterable[nn.Parameter]
     ) -> None:
         self._objective = objective
-        self._parameters = [p for p in parameters if p.requires_grad]
+        self._parameters = list(parameters)
         self._gradients: list[Tensor] = []
         self._recordings: dict[tuple[int, ...], _Recording] = {}
         self._pool: Any = None
@@ -53,14 +53,15 @@ class GraphedGradients:
 
         Others, such as Lightning before a validation, may have set `grad` to None meanwhile.
         """
-        if not self._gradients:
+        if not self._gradients:  # a callback may have frozen some before the first update
+            self._parameters = [p for p in self._parameters if p.requires_grad]
             self._gradients = [torch.zeros_like(p) for p in self._parameters]
         for p, gradient in zip(self._parameters, self._gradients, strict=True):
             p.grad = gradient
         torch._foreach_zero_(self._gradients)
 
     def add(self, src: Tensor, tgt: Tensor, factor: float) -> Tensor:
-        """Add the gradient of factor times the loss.
+        """Add the gradient of factor times the loss to what `zero` has begun.
 
         Args:
             src: (B, S).
@@ -92,7 +93,8 @@ class GraphedGradients:
 
     def _compute(self, src: Tensor, tgt: Tensor, factor: Tensor) -> Tensor:
         sums = self._objective(src, tgt)
-        sums.loss.backward(factor.to(sums.loss.dtype))  # type: ignore[no-untyped-call]
+        with torch.autocast(src.device.type, enabled=False):  # Lightning's is around both passes
+            sums.loss.backward(factor.to(sums.loss.dtype))  # type: ignore[no-untyped-call]
         return torch.stack((sums.loss.detach(), sums.nll))
 
     def _record(self, src: Tensor, tgt: Tensor) -> _Recording:
@@ -105,10 +107,11 @@ class GraphedGradients:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            first = error.__context__ or error  # ending what has failed fails once more
+            reason = str(first).strip().splitlines()[0]
             raise UserError(
                 f"cuda_graphs: the update cannot be recorded ({reason}); an attention that waits "
-                "for the device cannot be: set cuda_graphs=false"
+                "for the device, or keeps what it computed, cannot be: set cuda_graphs=false"
             ) from error
         torch.clear_autocast_cache()
         return _Recording(src, tgt, factor, totals, replay)
@@ -118,7 +121,8 @@ class GraphedGradients:
         devices = [src.device] if src.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             loss = self._objective(src, tgt).loss
-            torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            with torch.autocast(src.device.type, enabled=False):
+                torch.autograd.grad(loss, self._parameters, allow_unused=True)
 
     def _capture(self, compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()

@@ -64,18 +64,24 @@ class TranslationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on a batch: a sum over target tokens, divided as `_divisor` says."""
+        begins = not self.mid_update
         self._total_tokens += batch.num_target_tokens
         self._window_tokens += batch.num_target_tokens
         if self._graphs is not None:
-            return self._graphed_step(self._graphs, batch, batch_idx)
+            return self._graphed_step(self._graphs, batch, begins)
         sums = self._objective(batch.src, batch.tgt)
         self._totals.append(torch.stack((sums.loss.detach(), sums.nll)))
         return sums.loss / self._divisor(batch)
 
-    def _graphed_step(self, graphs: GraphedGradients, batch: Batch, batch_idx: int) -> Tensor:
+    @property
+    def mid_update(self) -> bool:
+        """Whether an update has some of its micro-batches and waits for more."""
+        return self._window_tokens > 0
+
+    def _graphed_step(self, graphs: GraphedGradients, batch: Batch, begins: bool) -> Tensor:
         """The same with the backward pass in it, and the zeroing before that."""
         parts = self.trainer.accumulate_grad_batches
-        if batch_idx % parts == 0:
+        if begins:
             graphs.zero()
         divisor = self._divisor(batch)
         totals = graphs.add(batch.src, batch.tgt, 1.0 / divisor / parts).clone()

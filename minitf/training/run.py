@@ -150,7 +150,7 @@ def _train(
         ],
     )
     if settings.cuda_graphs:
-        check_cuda_graphs(trainer)
+        check_cuda_graphs(settings, trainer)
     resumed_at = _resume_point(last, tokenizer) if resume else None
     if rank_zero:
         begin(run_dir, stored["config"], tokenizer, resume=resume)
@@ -182,6 +182,13 @@ def _train(
             highlight=False,
         )
         raise
+    except torch.OutOfMemoryError as error:
+        graphs = ", or cuda_graphs=false" if settings.cuda_graphs else ""
+        raise UserError(
+            f"the device is out of memory after update {trainer.global_step}: take a smaller "
+            f"batching.tokens (it is {settings.batching.tokens}), with more "
+            f"trainer.accumulate_grad_batches{graphs}"
+        ) from error
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
         hint = "" if isinstance(error, OutputError) else _cache_hint(settings, model)
         raise UserError(f"attention: {error}{hint}") from error

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from minitf.config import UserError
@@ -43,6 +43,15 @@ def quiet_lightning() -> None:
 
 class BestSeveral(ModelCheckpoint):
     """A class of its own, for Lightning tells the states of callbacks in a checkpoint by class."""
+
+
+class LastOfUpdate(ModelCheckpoint):
+    """Leaves out what cannot be resumed: a validation in the middle of an accumulation."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, unless gradients wait for more."""
+        if not getattr(pl_module, "mid_update", False):
+            super().on_validation_end(trainer, pl_module)
 
 
 def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[ModelCheckpoint]:
@@ -99,7 +108,7 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
     # After the others, whose state it holds. save_last of the one that keeps the best would write
     # it only when there is a new best.
     callbacks.append(
-        ModelCheckpoint(
+        LastOfUpdate(
             directory,
             filename="last",
             auto_insert_metric_name=False,

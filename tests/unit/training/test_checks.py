@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from minitf.config import UserError
 from minitf.config.compose import compose_config, to_dataclass
@@ -50,15 +52,32 @@ def test_the_defaults_pass() -> None:
     ("trainer", "message"),
     [
         ({"device": "cpu"}, "needs an NVIDIA GPU, and the run is on cpu: set cuda_graphs=false"),
-        ({"world_size": 2}, "on one GPU, got 2 processes: set trainer.devices=1"),
+        ({"world_size": 2}, "on one GPU, got 2 of SingleDeviceStrategy: set trainer.devices=1"),
+        ({"ddp": True}, "on one GPU, got 1 of DDPStrategy: set trainer.devices=1"),
         ({"precision": "16-mixed"}, "trainer.precision=bf16-mixed or 32-true; got 16-mixed"),
+        (
+            {"override": "trainer.detect_anomaly=true"},
+            "looks at each gradient, .* cuda_graphs=false",
+        ),
+        ({"override": "tokenizer.dropout=0.1"}, "tokenizer.dropout=0.1 gives others in each epoch"),
     ],
 )
 def test_what_cannot_be_recorded(trainer: dict[str, Any], message: str) -> None:
-    def check(device: str = "cuda", **options: Any) -> None:
-        strategy = SimpleNamespace(root_device=torch.device(device))
+    def check(
+        device: str = "cuda",
+        ddp: bool = False,
+        override: str = "seed=1",
+        **options: Any,
+    ) -> None:
+        settings = to_dataclass(compose_config(["run_dir=run", override]))
+        where = torch.device(device, 0)
+        strategy = SingleDeviceStrategy(where)
+        if ddp:
+            strategy = DDPStrategy(
+                parallel_devices=[where], cluster_environment=LightningEnvironment()
+            )
         given: Any = {"strategy": strategy, "world_size": 1, "precision": "bf16-mixed", **options}
-        check_cuda_graphs(SimpleNamespace(**given))  # type: ignore[arg-type]
+        check_cuda_graphs(settings, SimpleNamespace(**given))  # type: ignore[arg-type]
 
     check()
     with pytest.raises(UserError, match=message):

@@ -53,6 +53,38 @@ def test_updates_are_those_without(
     assert len(shapes) > 1
 
 
+def test_an_update_begins_with_its_first_part_wherever_in_the_epoch_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after resuming with other `accumulate_grad_batches`, or in the middle of an update."""
+    monkeypatch.setattr(GraphedGradients, "_capture", _replayed_by_hand)
+    settings = _settings("batching.tokens=40", "cuda_graphs=true")
+    module, _, _ = _fit(settings, 1)
+    graphs = module._graphs
+    assert graphs is not None
+    batch = next(iter(module.trainer.datamodule.train_dataloader()))
+    monkeypatch.setattr(module.trainer, "accumulate_grad_batches", 2)
+    for part in (1, 2):
+        module.zero_grad()  # to None
+        module._window_tokens = 0
+        module.training_step(batch, batch_idx=part)
+        assert [id(p.grad) for p in module.parameters()] == [id(g) for g in graphs._gradients]
+        assert module.mid_update
+
+
+def test_what_a_callback_froze_before_the_first_update_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(GraphedGradients, "_capture", _replayed_by_hand)
+    weight, frozen = (nn.Parameter(torch.full((), 3.0)) for _ in range(2))
+    graphs = GraphedGradients(_sums(weight), [frozen, weight])
+    frozen.requires_grad_(False)
+    graphs.zero()
+    graphs.add(torch.ones(1, 2), torch.ones(1, 3), 1.0)
+    assert weight.grad == 2.0
+    assert frozen.grad is None
+
+
 def _sums(weight: Tensor) -> Callable[[Tensor, Tensor], LossSums]:
     def objective(src: Tensor, tgt: Tensor) -> LossSums:
         loss = (weight * src).sum()
@@ -83,11 +115,15 @@ def test_further_shapes_are_computed_without_a_graph(monkeypatch: pytest.MonkeyP
 
 def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(self: GraphedGradients, compute: Any) -> Any:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        try:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        finally:
+            raise RuntimeError("CUDA error: the capture was invalidated")
 
     monkeypatch.setattr(GraphedGradients, "_capture", refuses)
+    named = r"recorded \(CUDA error: .* is capturing\); an attention that waits"
     weight = nn.Parameter(torch.ones(()))
-    with pytest.raises(UserError, match=r"recorded \(CUDA error: .* is capturing\); an attention"):
+    with pytest.raises(UserError, match=named):
         GraphedGradients(_sums(weight), [weight]).add(torch.ones(1, 2), torch.ones(1, 3), 1.0)
 
 
