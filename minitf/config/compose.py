@@ -7,7 +7,8 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from minitf.config import schema
 from minitf.config.errors import UserError
@@ -74,7 +75,12 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def typed(config: DictConfig) -> DictConfig:
-    """The configuration behind its schema, whatever file it came from."""
+    """The configuration behind its schema, whatever file it came from.
+
+    Raises:
+        UserError: a ${…} stands for nothing, or there is no such kind of data.
+    """
+    _check_references(config)
     # Plain first: a key added with + to a node of the schema's own type would pass the merge.
     config = DictConfig(OmegaConf.to_container(config, enum_to_str=True))
     data = config.get("data")
@@ -119,6 +125,21 @@ def require_complete(config: DictConfig) -> None:
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"no value for {', '.join(missing)}; give it, as in {missing[0]}=VALUE")
+
+
+def _check_references(node: DictConfig | ListConfig) -> None:
+    """Look at every value: OmegaConf names no key when it resolves all of them at once."""
+    keys: Any = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
+        if OmegaConf.is_missing(node, key):
+            continue
+        try:
+            value = node[key]
+        except InterpolationResolutionError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{error.full_key}: {reason}") from error
+        if isinstance(value, DictConfig | ListConfig):
+            _check_references(value)
 
 
 def to_dataclass(node: Any) -> Any:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -71,9 +71,13 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
 def _hydra_main(config: DictConfig) -> float | None:
     job = HydraConfig.get()
-    overrides = list(job.overrides.task)
+    # As they were typed: read one by one, a ${…} would be looked for among Hydra's own keys.
+    overrides = cast(list[str], OmegaConf.to_container(job.overrides.task))
     multirun = job.mode == RunMode.MULTIRUN
-    config = typed(config)
+    try:
+        config = typed(config)
+    except UserError as error:
+        _fail(str(error))
     config.run_dir = job.runtime.output_dir
     sweep = None
     if multirun:

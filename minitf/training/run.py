@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from datasets import Dataset, DatasetDict
 from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig

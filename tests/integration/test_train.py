@@ -362,6 +362,7 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
             "val/blue` which is not available",
         ),
         (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
+        (["optimizer.lr=${nope}"], "optimizer.lr: Interpolation key 'nope' not found"),
         (["callbacks=ema", "+callbacks.ema.dekay=0.5"], "dekay"),
         (["evaluation.average_last=2", "evaluation.average_best=3"], "exclude each other"),
         pytest.param(
@@ -405,3 +406,23 @@ def test_help_lists_groups_and_examples(train: Train) -> None:
     assert "attention: custom, fast, torch" in done.stdout
     assert "python train.py resume=outputs/latest" in done.stdout
     assert "schema" not in done.stdout
+
+
+def test_a_lack_of_memory_says_what_takes_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("minitf.training.module.TranslationModule.training_step", full)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *TOY, "batching.tokens=997"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said == (
+        "error: the device is out of memory after update 0: take a smaller batching.tokens "
+        "(it is 997), with more trainer.accumulate_grad_batches\n"
+    )

@@ -116,3 +116,19 @@ def test_a_missing_value_is_named() -> None:
 def test_no_stored_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is none at .*config\.yaml"):
         load_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("optimizer.lr=${nope}", "optimizer.lr: Interpolation key 'nope' not found"),
+        (
+            "optimizer.betas=[0.9,'${model.nope}']",
+            r"optimizer.betas\[1\]: .*'model.nope' not found",
+        ),
+        ("+attention.far='${oc.env:MINITF_NOPE}'", "attention.far: .*'MINITF_NOPE' not found"),
+    ],
+)
+def test_a_reference_to_nothing_is_named(override: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        require_complete(compose_config([override, "run_dir=x"]))
