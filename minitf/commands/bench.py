@@ -82,7 +82,8 @@ def parse(argv: Sequence[str]) -> tuple[list[str], list[str], argparse.Namespace
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="training: also under torch.compile, and on a GPU with CUDA graphs (takes minutes)",
+        help="training: also under torch.compile, and on a GPU with CUDA graphs, where four take "
+        "turns at a time (takes minutes)",
     )
     parser.add_argument(
         "--precision",
