@@ -202,16 +202,17 @@ class MultiHeadAttention(nn.Module):
                 "not relate: leave rotary_base out in cross-attention"
             )
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
-        weights: Tensor | None
-        kernel = self.kernel
+        masks = (attn_mask, key_padding_mask)
+        kernel, inference = self.kernel, False
         if kernel == "auto":
             products = cache is not None and prefers_products(query, self.batch_first)
             kernel = "math" if need_weights or products else "fused"
-            masks = (attn_mask, key_padding_mask)
-            if cache is None and follows_torch(self, query, key, value, masks, need_weights):
-                kernel = "inference"
+            inference = cache is None and follows_torch(
+                self, query, key, value, masks, need_weights
+            )
 
-        if kernel == "inference":
+        weights: Tensor | None
+        if inference:
             layout = AS_GIVEN
             context, weights, mask = attend_as_torch(self, query, *masks, is_causal=is_causal)
         else:

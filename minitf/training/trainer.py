@@ -50,7 +50,7 @@ class LastOfUpdate(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, unless gradients wait for more."""
-        if not getattr(pl_module, "mid_update", False):
+        if not pl_module.mid_update:
             super().on_validation_end(trainer, pl_module)
 
 
