@@ -45,6 +45,7 @@ class GraphedGradients:
         self._objective = objective
         self._parameters = list(parameters)
         self._gradients: list[Tensor] = []
+        self._used: list[bool] = []
         self._recordings: dict[tuple[int, ...], _Recording] = {}
         self._pool: Any = None
 
@@ -56,9 +57,14 @@ class GraphedGradients:
         if not self._gradients:  # a callback may have frozen some before the first update
             self._parameters = [p for p in self._parameters if p.requires_grad]
             self._gradients = [torch.zeros_like(p) for p in self._parameters]
-        for p, gradient in zip(self._parameters, self._gradients, strict=True):
-            p.grad = gradient
+            self._used = [False] * len(self._parameters)
+        self._attach()
         torch._foreach_zero_(self._gradients)
+
+    def _attach(self) -> None:
+        """A parameter that no loss depends on keeps None, which an optimizer leaves alone."""
+        for p, gradient, used in zip(self._parameters, self._gradients, self._used, strict=True):
+            p.grad = gradient if used else None
 
     def add(self, src: Tensor, tgt: Tensor, factor: float) -> Tensor:
         """Add the gradient of factor times the loss to what `zero` has begun.
@@ -117,12 +123,20 @@ class GraphedGradients:
         return _Recording(src, tgt, factor, totals, replay)
 
     def _warm_up(self, src: Tensor, tgt: Tensor) -> None:
-        """Let libraries load and compilers compile, which cannot be recorded."""
+        """Let libraries load and compilers compile, which cannot be recorded.
+
+        It shows as well which parameters get a gradient.
+        """
         devices = [src.device] if src.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             loss = self._objective(src, tgt).loss
             with torch.autocast(src.device.type, enabled=False):
-                torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        self._used = [
+            before or gradient is not None
+            for before, gradient in zip(self._used, found, strict=True)
+        ]
+        self._attach()
 
     def _capture(self, compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()

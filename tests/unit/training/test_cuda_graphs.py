@@ -85,6 +85,18 @@ def test_what_a_callback_froze_before_the_first_update_stays_as_it_is(
     assert frozen.grad is None
 
 
+def test_what_no_loss_depends_on_gets_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one of zeros AdamW would let its weight decay."""
+    monkeypatch.setattr(GraphedGradients, "_capture", _replayed_by_hand)
+    weight, unused = (nn.Parameter(torch.full((), 3.0)) for _ in range(2))
+    graphs = GraphedGradients(_sums(weight), [unused, weight])
+    for _ in range(2):
+        graphs.zero()
+        graphs.add(torch.ones(1, 2), torch.ones(1, 3), 1.0)
+        assert weight.grad == 2.0
+        assert unused.grad is None
+
+
 def _sums(weight: Tensor) -> Callable[[Tensor, Tensor], LossSums]:
     def objective(src: Tensor, tgt: Tensor) -> LossSums:
         loss = (weight * src).sum()
@@ -123,8 +135,10 @@ def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(GraphedGradients, "_capture", refuses)
     named = r"recorded \(CUDA error: .* is capturing\); an attention that waits"
     weight = nn.Parameter(torch.ones(()))
+    graphs = GraphedGradients(_sums(weight), [weight])
+    graphs.zero()
     with pytest.raises(UserError, match=named):
-        GraphedGradients(_sums(weight), [weight]).add(torch.ones(1, 2), torch.ones(1, 3), 1.0)
+        graphs.add(torch.ones(1, 2), torch.ones(1, 3), 1.0)
 
 
 @pytest.mark.gpu
