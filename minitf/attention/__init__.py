@@ -92,9 +92,10 @@ kernel (`kernels.inference`). `auto` equals torch's module to the last bit, in o
 every gradient, strides and random state, except for: queries that see no key (above); learned or
 zero extra keys under a causal hint without weights, which torch hides from most queries although
 the mask does not; a causal hint beside a mask that is not causal, which torch without weights
-follows against the mask; nested inputs in evaluation; decoding with a cache, which torch has not;
-torch's inference kernel where no weights are wanted of more than 1,024 tokens, for it would keep
-all scores; and that kernel elsewhere than on a CPU
+follows against the mask; a gradient of a mask so hinted, which torch gives none; gradients through
+heads of a single feature, of one head or one sentence; nested inputs in evaluation; decoding with a
+cache, which torch has not; torch's inference kernel where no weights are wanted of more than 1,024
+tokens, for it would keep all scores; and that kernel elsewhere than on a CPU
 (`torch.backends.mha.set_fastpath_enabled(False)` switches it off). `fast` computes in the order
 that is quickest and agrees within rounding; `flex` is torch's FlexAttention.
 

@@ -62,6 +62,12 @@ class KeyValueCache:
         self._check_batch(self._key.shape[0], batch_size)
         return self._key[:, :, : self.length], self._value[:, :, : self.length]
 
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` positions."""
+        self.length = min(self.length, length)
+        if self.length == 0:
+            self._key = self._value = None
+
     def reorder(self, index: Int[Tensor, " rows"]) -> None:
         """Keep batch rows `index`, in that order; rows may repeat (beams) or be left out."""
         if self._key is not None and self._value is not None:
@@ -80,10 +86,12 @@ class KeyValueCache:
 def _append(buffer: Tensor, new: Tensor, start: int) -> Tensor:
     """Write `new` behind the first `start` positions of `buffer`, doubling it where it is full.
 
-    Where gradients are recorded, what was returned before must not be written over: copy instead.
+    Where gradients are recorded, what was returned before must not be written over, and what
+    inference mode has made cannot be outside it: copy instead.
     """
     end = start + new.shape[2]
-    if torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad):
+    frozen = buffer.is_inference() and not torch.is_inference_mode_enabled()
+    if torch.is_grad_enabled() or frozen:
         return torch.cat([buffer[:, :, :start], new], dim=2)
     if end > buffer.shape[2]:
         B, H, _, D = buffer.shape

@@ -39,8 +39,18 @@ def check_dimensions(
     key_padding_mask: Tensor | None,
     attn_mask: Tensor | None,
     num_heads: int,
+    num_held: int,
 ) -> None:
     """Check that all inputs are batched (query 3-D) or all are not (query 2-D).
+
+    Args:
+        query: 2-D or 3-D.
+        key: as the query.
+        value: as the query.
+        key_padding_mask: of one dimension less.
+        attn_mask: 2-D to 4-D.
+        num_heads: H.
+        num_held: keys in a cache, which stand before `key`'s.
 
     Raises:
         AttentionError: a tensor has another number of dimensions, or a 3-D mask of unbatched
@@ -69,7 +79,7 @@ def check_dimensions(
             f"{given} `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D tensor "
             "instead (4-D is taken too)"
         )
-    expected = (num_heads, query.shape[0], key.shape[0])
+    expected = (num_heads, query.shape[0], num_held + key.shape[0])
     if dims == 2 and attn_mask.dim() == 3 and attn_mask.shape != expected:
         raise AttentionError(
             f"Expected `attn_mask` shape to be {expected} but got {tuple(attn_mask.shape)}"

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minitf.attention.masks import is_transformed
+
 _LEVELS = 2**16
 
 
@@ -15,14 +17,15 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """Zero each element with probability p and scale the rest by 1 / (1 - p), in training.
 
     Srivastava et al. 2014, in the inverted form. On a CPU the probability is rounded to a multiple
-    of 2^-16; elsewhere, and in a compiled graph, this is torch's own function.
+    of 2^-16; elsewhere, and in a compiled or transformed graph, this is torch's own function.
 
     Args:
         x: any shape.
         p: from 0 to 1.
     """
     dropped = round(p * _LEVELS)
-    if x.device.type != "cpu" or not 0 < dropped < _LEVELS or torch.compiler.is_compiling():
+    usable = x.device.type == "cpu" and 0 < dropped < _LEVELS
+    if not usable or torch.compiler.is_compiling() or is_transformed(x):
         return F.dropout(x, p)
     return x * _kept(x, dropped).to(x.dtype).mul_(1.0 / (1.0 - p))
 

@@ -31,6 +31,7 @@ class AttentionMask(NamedTuple):
 
 
 NO_MASK = AttentionMask(None, False, None)
+_PROXY = torch._C._TorchDispatchModeKey.PROXY
 
 
 def build_mask(
@@ -48,7 +49,7 @@ def build_mask(
 
     Args:
         attn_mask: (T, S), (B·H, T, S), (B, T, S) or (B or 1, H or 1, T, S); bool (True: ignore) or
-            float (added to the scores).
+            float (added to the scores), of the query's dtype, and of any beside `is_causal`.
         key_padding_mask: (B, S); bool or float.
         shape: (B, H, T, S), extra keys not counted.
         query: gives dtype and device.
@@ -64,7 +65,10 @@ def build_mask(
     T, S = shape[2:]
     if attn_mask is None and key_padding_mask is None and not is_causal and S > 0:
         return NO_MASK
-    mask = None if attn_mask is None else _attn_mask_4d(attn_mask, shape, query)
+    mask = attn_mask
+    if is_causal and mask is not None and mask.is_floating_point():
+        mask = mask.to(query.dtype)  # torch's layers hint at a float32 one, whatever theirs is
+    mask = None if mask is None else _attn_mask_4d(mask, shape, query)
     padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
     if S == 0 and num_extra_keys == 0:  # no query sees a key
         return AttentionMask(None, False, query.new_ones(1, 1, 1, 1, dtype=torch.bool))
@@ -130,7 +134,7 @@ def _merge(mask: Tensor | None, padding: Tensor | None, shape: tuple[int, int, i
     if padding is not None and any(m is not None and m.requires_grad for m in (mask, padding)):
         # By torch's own steps, so that the mask's gradient is summed in torch's order.
         padding = padding.expand(-1, shape[1], -1, -1).reshape(-1, 1, padding.shape[-1])
-        padding = padding.view(shape[0], shape[1], 1, -1)
+        padding = padding.view(shape[0], shape[1], 1, padding.shape[-1])
     if mask is None or padding is None:
         given = padding if mask is None else mask
         assert given is not None
@@ -185,7 +189,9 @@ def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
 
 
 def is_transformed(x: Tensor) -> bool:
-    """Whether x stands for many tensors or for none: inside vmap or grad, or a fake tensor."""
+    """Whether x stands for many tensors or for none: inside vmap or grad, traced, or fake."""
+    if torch._C._is_tracing() or torch._C._get_dispatch_mode(_PROXY) is not None:  # by make_fx
+        return True
     return type(x) not in (Tensor, nn.Parameter) or is_functorch_wrapped_tensor(x)
 
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from minitf.attention.cache import KeyValueCache
 from minitf.attention.checks import check_dimensions, check_dtypes, check_shapes, check_sizes
@@ -25,7 +26,7 @@ from minitf.attention.kernels import (
 )
 from minitf.attention.kernels.inference import attend_as_torch, follows_torch
 from minitf.attention.layout import AS_GIVEN, Layout
-from minitf.attention.masks import build_mask, dead_queries
+from minitf.attention.masks import build_mask, dead_queries, is_transformed
 from minitf.attention.nested import nested_forward
 from minitf.attention.rotary import rotate
 
@@ -106,7 +107,6 @@ class MultiHeadAttention(nn.Module):
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
-        self._qkv_same_embed_dim = self.kdim == embed_dim and self.vdim == embed_dim
         self.num_heads = num_heads
         self.head_dim = head_dim
         self.dropout = dropout
@@ -118,13 +118,13 @@ class MultiHeadAttention(nn.Module):
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
-        E, packed = embed_dim, self._qkv_same_embed_dim
+        E, packed = embed_dim, self.kdim == embed_dim and self.vdim == embed_dim
         self.register_parameter("in_proj_weight", parameter(3 * E, E) if packed else None)
         self.register_parameter("q_proj_weight", None if packed else parameter(E, E))
         self.register_parameter("k_proj_weight", None if packed else parameter(E, self.kdim))
         self.register_parameter("v_proj_weight", None if packed else parameter(E, self.vdim))
         self.register_parameter("in_proj_bias", parameter(3 * E) if bias else None)
-        self.out_proj = nn.Linear(E, E, bias=bias, device=device, dtype=dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(E, E, bias, device, dtype)
         self.register_parameter("bias_k", parameter(1, 1, E) if add_bias_kv else None)
         self.register_parameter("bias_v", parameter(1, 1, E) if add_bias_kv else None)
         self._reset_parameters()
@@ -145,6 +145,12 @@ class MultiHeadAttention(nn.Module):
         for row in (self.bias_k, self.bias_v):
             if row is not None:
                 nn.init.xavier_normal_(row)
+
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        """Whether torch.nn.TransformerEncoderLayer may compute this from the weights it reads."""
+        plain = type(self.out_proj).forward is nn.Linear.forward  # no adapter
+        return self.in_proj_weight is not None and self.rotary_base is None and plain
 
     def forward(
         self,
@@ -201,15 +207,16 @@ class MultiHeadAttention(nn.Module):
                 "a static cache holds another sequence's keys, to which the queries' positions do "
                 "not relate: leave rotary_base out in cross-attention"
             )
-        check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads)
+        num_held = 0 if cache is None else cache.length - held * query.shape[0]
+        check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads, num_held)
         masks = (attn_mask, key_padding_mask)
-        kernel, inference = self.kernel, False
+        kernel, inference, traced = self.kernel, False, False
         if kernel == "auto":
             products = cache is not None and prefers_products(query, self.batch_first)
             kernel = "math" if need_weights or products else "fused"
-            inference = cache is None and follows_torch(
-                self, query, key, value, masks, need_weights
-            )
+            if cache is None and follows_torch(self, query, key, value, masks, need_weights):
+                traced = torch.compiler.is_compiling() or is_transformed(query)
+                inference = not traced
 
         weights: Tensor | None
         if inference:
@@ -220,7 +227,8 @@ class MultiHeadAttention(nn.Module):
             query, key, value = layout.enter(query, key, value)
             widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
             check_shapes(query, key, value, widths, layout.batch_dim)
-            projection = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
+            packed = self.in_proj_weight  # read once, for it may be computed each time
+            projection = self.q_proj_weight if packed is None else packed
             check_dtypes((query, key, value), projection.dtype)
             if layout.unbatched and key_padding_mask is not None:
                 key_padding_mask = key_padding_mask[None]
@@ -231,7 +239,7 @@ class MultiHeadAttention(nn.Module):
             heads = HeadLayout(
                 self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
             )
-            q, k, v = self._project(query, key, value, cache, heads)
+            q, k, v = self._project(query, key, value, packed, cache, heads)
 
             # 5. Mask: what no head may look at.
             mask = build_mask(
@@ -243,7 +251,7 @@ class MultiHeadAttention(nn.Module):
                 num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
                 offset=offset,
             )
-            if cache is not None and not held:  # a mask that was refused has left it as it was
+            if cache is not None and not held:
                 k, v = cache.update(k, v)
             if self.bias_k is not None and self.bias_v is not None:
                 k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
@@ -251,15 +259,20 @@ class MultiHeadAttention(nn.Module):
                 k, v = append_zero_key(k), append_zero_key(v)
 
             # 3. Attend, per head.
-            context, weights = KERNELS[kernel](
-                q,
-                k,
-                v,
-                mask.merged,
-                is_causal=mask.is_causal,
-                dropout=self.dropout if self.training else 0.0,
-                need_weights=need_weights,
-            )
+            try:
+                context, weights = KERNELS[kernel](
+                    q,
+                    k,
+                    v,
+                    mask.merged,
+                    is_causal=mask.is_causal,
+                    dropout=self.dropout if self.training else 0.0,
+                    need_weights=need_weights,
+                )
+            except AttentionError:  # what was refused has left the cache as it was
+                if cache is not None and not held:
+                    cache.truncate(offset)
+                raise
             del q, k, v  # without gradients their memory is free for what follows
 
         # 4. Concatenate the heads, and project once more; what saw no key gives zeros.
@@ -271,27 +284,32 @@ class MultiHeadAttention(nn.Module):
         output = project_output(self.out_proj, context)
         if dead is not None:
             output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
+        output = layout.leave(output)
+        if traced:  # as torch's own inference kernel lays it out
+            output = output.contiguous()
         if weights is None or not need_weights:
-            return layout.leave(output), None
-        weights = weights.mean(dim=1) if average_attn_weights else weights
-        return layout.leave(output), weights.squeeze(0) if layout.unbatched else weights
+            return output, None
+        if average_attn_weights:  # torch's own inference kernel rounds the sum
+            weights = weights.sum(dim=1) / self.num_heads if inference else weights.mean(dim=1)
+        return output, weights.squeeze(0) if layout.unbatched else weights
 
     def _project(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
+        packed: Tensor | None,
         cache: KeyValueCache | None,
         heads: HeadLayout,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
         bias = self.in_proj_bias
         if cache is not None and cache.is_full:
-            weight = self.q_proj_weight if self.in_proj_weight is None else self.in_proj_weight
+            weight = self.q_proj_weight if packed is None else packed
             q = project_query(query, weight, bias, heads)
             return q, *cache.held(q.shape[0])
-        if self.in_proj_weight is not None:
-            q, k, v = project_inputs(query, key, value, self.in_proj_weight, bias, heads)
+        if packed is not None:
+            q, k, v = project_inputs(query, key, value, packed, bias, heads)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             q, k, v = project_separately(query, key, value, weights, bias, heads)

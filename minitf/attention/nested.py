@@ -1,6 +1,6 @@
 """Nested tensors: a batch of sequences of different lengths, without padding."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def nested_forward(
         )
     source_lengths = torch.tensor(lengths[0], device=query.device)
     positions = torch.arange(padded[id(key)].shape[1], device=query.device)
-    output, weights = attention(
+    output, weights = attention.forward(  # hooks have run, and will
         padded[id(query)],
         padded[id(key)],
         padded[id(value)],
@@ -70,4 +70,11 @@ def nested_forward(
         padding = steps >= torch.tensor(target_lengths, device=weights.device)[:, None]  # (B, T)
         padding = padding[:, :, None] if weights.dim() == 3 else padding[:, None, :, None]
         weights = weights.masked_fill(padding, 0.0)
-    return torch.nested.as_nested_tensor(rows, layout=query.layout), weights
+    return _nest(rows, query), weights
+
+
+def _nest(rows: list[Tensor], like: Any) -> Tensor:
+    """Nest the rows as another tensor is; by its own offsets, so that the two can be added."""
+    if like.layout == torch.jagged and like.lengths() is None:
+        return torch.nested.nested_tensor_from_jagged(torch.cat(rows), like.offsets())
+    return torch.nested.as_nested_tensor(rows, layout=like.layout)

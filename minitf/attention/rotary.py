@@ -15,7 +15,7 @@ def rotate(x: Float[Tensor, "B H T D"], base: float, offset: int = 0) -> Float[T
 
     Args:
         x: queries or keys, D even.
-        base: the longest wavelength is 2π·base; 10,000 in the paper.
+        base: wavelengths grow from 2π positions to just below 2π·base; 10,000 in the paper.
         offset: the first position.
     """
     T, D = x.shape[2:]

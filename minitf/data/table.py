@@ -41,6 +41,8 @@ def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
             that is no text or is empty; file and row are named.
     """
     splits = {"train": config.train, "val": config.val}
+    if config.src == config.tgt:
+        raise UserError(f"data.src and data.tgt must name two columns, got {config.src!r} twice")
     for name, file in config.tests.items():
         if name in splits:
             raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
@@ -75,7 +77,7 @@ def table_format(path: Path, wanted: str | None) -> str:
     Raises:
         UserError: It is not one of FORMATS.
     """
-    suffix = Path(path.name.removesuffix(".gz")).suffix.removeprefix(".")
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix.removeprefix(".")
     found = wanted or {"ndjson": "jsonl", "json": "jsonl", "pq": "parquet"}.get(suffix, suffix)
     if found not in FORMATS:
         raise UserError(
@@ -130,7 +132,8 @@ def _read_delimited(
     header = next(rows, None)
     if header is None:
         raise UserError(f"{path} is empty; its first row must name the columns")
-    s, t = (_column(header[1], name, str(path)) for name in (src, tgt))
+    hint = "; a file whose first row names no columns needs such a row"
+    s, t = (_column(header[1], name, str(path), hint) for name in (src, tgt))
     columns = Columns([], [], [])
     for place, row in rows:
         if len(row) != len(header[1]):
@@ -187,12 +190,12 @@ def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{path}:{begin}", row
 
 
-def _column(names: list[str], name: str, place: str) -> int:
+def _column(names: list[str], name: str, place: str, hint: str = "") -> int:
     """The column's number."""
     if name not in names:
         raise UserError(
             f"{place} has no column {name!r}; it has {', '.join(names) or 'none'}; set data.src "
-            "and data.tgt to two of them"
+            f"and data.tgt to two of them{hint}"
         )
     if names.count(name) > 1:
         raise UserError(f"{place} has {names.count(name)} columns {name!r}; names must differ")

@@ -48,12 +48,13 @@ def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, 
                     lambda module, _args, result, kind=kind: keep(kind, module, result[1])
                 )
             )
-    was_training = model.training
+    were_training = {module: module.training for module in model.modules()}
     try:
         model.eval()  # dropped-out weights would not sum to one
         model(src, tgt)
     finally:
-        model.train(was_training)
+        for module, was_training in were_training.items():
+            module.training = was_training
         for handle in handles:
             handle.remove()
     return {kind: torch.stack(weights) for kind, weights in maps.items()}

@@ -1,6 +1,7 @@
 """What can be refused before the data are read, rather than after the training."""
 
 import math
+from typing import Any
 
 from datasets import DatasetDict
 from lightning.pytorch import Trainer
@@ -31,6 +32,8 @@ def check_settings(settings: TrainConfig) -> None:
         raise UserError(
             f"batching.num_workers must be at least 0; got {settings.batching.num_workers}"
         )
+    if (tokens := settings.batching.tokens) is not None and tokens < 1:
+        raise UserError(f"batching.tokens must be at least 1; got {tokens}")
     attention_factory(settings.attention)  # that there is such a class, with such options
     check_optimizer(settings.optimizer)
     check_schedule(settings.schedule)
@@ -41,6 +44,12 @@ def check_settings(settings: TrainConfig) -> None:
         )
     if not 0 <= settings.objective.r_drop < math.inf:
         raise UserError(f"objective.r_drop must be at least 0; got {settings.objective.r_drop}")
+    if settings.objective.r_drop and not _drops(settings):
+        raise UserError(
+            f"objective.r_drop={settings.objective.r_drop} compares two passes with dropout, and "
+            "model.dropout, model.attention_dropout and model.activation_dropout are 0: raise one"
+        )
+    _check_trainer(settings.trainer)
     interval = settings.trainer.get("val_check_interval")
     window = settings.trainer.get("accumulate_grad_batches") or 1
     if isinstance(interval, int) and isinstance(window, int) and interval % window:
@@ -56,6 +65,27 @@ def check_settings(settings: TrainConfig) -> None:
             "use ddp, with the whole model on each device"
         )
     _check_evaluation(settings.evaluation)
+
+
+def _drops(settings: TrainConfig) -> bool:
+    model = settings.model
+    return max(model.dropout, model.attention_dropout, model.activation_dropout) > 0
+
+
+def _check_trainer(options: dict[str, Any]) -> None:
+    """Check what Lightning takes without a word, or stumbles over."""
+    whole = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "max_steps": -1,
+             "log_every_n_steps": 0}  # fmt: skip
+    for name, least in whole.items():
+        value = options.get(name)
+        if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):
+            raise UserError(f"trainer.{name} must be a whole number; got {value}")
+        if isinstance(value, int) and value < least:
+            raise UserError(f"trainer.{name} must be at least {least}; got {value}")
+    if isinstance(clip := options.get("gradient_clip_val"), int | float) and not clip >= 0:
+        raise UserError(f"trainer.gradient_clip_val must be at least 0, or null; got {clip}")
+    if isinstance(every := options.get("val_check_interval"), int | float) and not every > 0:
+        raise UserError(f"trainer.val_check_interval must be above 0; got {every}")
 
 
 def check_cuda_graphs(settings: TrainConfig, trainer: Trainer) -> None:

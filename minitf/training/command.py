@@ -45,7 +45,8 @@ def main() -> None:
             _run(load_config(Path(path)))
         else:
             _refuse_dashes(sys.argv[1:])
-            sys.argv[1:] = _with_run_dir(_flags_first(sys.argv[1:]))
+            _refuse_empty(sys.argv[1:])
+            sys.argv[1:] = map(_quoted, _with_run_dir(_flags_first(sys.argv[1:])))
             try:
                 _hydra_main()
             finally:
@@ -76,8 +77,10 @@ def _hydra_main(config: DictConfig) -> float | None:
     multirun = job.mode == RunMode.MULTIRUN
     try:
         config = typed(config)
-    except UserError as error:
-        _fail(str(error))
+    except Exception as error:
+        if message := explain(error):
+            _fail(message)
+        raise
     config.run_dir = job.runtime.output_dir
     sweep = None
     if multirun:
@@ -140,6 +143,25 @@ def _refuse_dashes(arguments: list[str]) -> None:
             value = value if equals else (rest[0] if rest and "=" not in rest[0] else "VALUE")
             written = " or ".join(f"{place}={value}" for place in places)
             raise UserError(f"an option is written without dashes: {written}")
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """`run_dir=$UNSET` would fill the working directory.
+
+    Raises:
+        UserError: run_dir or resume without a value.
+    """
+    for argument in arguments:
+        if argument in ("run_dir=", "resume="):
+            raise UserError(f"{argument} has no value: name a directory, or leave it out")
+
+
+def _quoted(argument: str) -> str:
+    """Quote a plain value with letters beyond ASCII, which Hydra reads in quotes alone."""
+    key, equals, value = argument.partition("=")
+    if not equals or argument.isascii() or any(c in value for c in "\"'\\,=()[]{}$~"):
+        return argument
+    return f'{key}="{value}"'
 
 
 def _with_run_dir(arguments: list[str]) -> list[str]:

@@ -78,6 +78,11 @@ class TranslationData(LightningDataModule):
         self._position: dict[str, int] | None = None
 
     @property
+    def pairs(self) -> tuple[EncodedPairs, EncodedPairs]:
+        """Those that are trained on, and those of validation."""
+        return self._train, self._val
+
+    @property
     def longest(self) -> int:
         """Positions that the longest training sentence takes."""
         return int(max(self._train.src_lengths.max(), self._train.tgt_lengths.max()))

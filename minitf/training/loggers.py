@@ -132,8 +132,8 @@ def _wandb(
             settings=wandb.Settings(silent=True),
             **options,
         )
-    except TypeError as error:
-        raise UserError(f"logger.wandb: {error}") from error
+    except (TypeError, wandb.Error) as error:
+        raise UserError(f"logger.wandb: {' '.join(str(error).split())}") from error
     # A resumed offline run starts a second file, whose own step counts from 0 again.
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

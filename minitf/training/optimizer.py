@@ -90,7 +90,8 @@ def learning_rate_ratio(update: int, config: ScheduleConfig, total_updates: floa
         length = config.decay_steps or max(1.0, total_updates - warmup)
         progress = min(1.0, (step - warmup) / length)
         return config.min_ratio + (1 - config.min_ratio) * (1 + math.cos(math.pi * progress)) / 2
-    length = config.decay_steps or max(1.0, total_updates - warmup)
+    rest = max(1.0, total_updates - warmup)  # no decay begins before the warm-up ends
+    length = min(config.decay_steps or rest, rest)
     progress = min(1.0, max(0.0, (step - (total_updates - length)) / length))
     return 1 - (1 - config.min_ratio) * progress
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from minitf.attention.errors import AttentionError, OutputError
 from minitf.attention.kernels.fused import suited_to_batches
+from minitf.batching import EncodedPairs
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
@@ -82,6 +83,8 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
         with held(run_dir, resume=resume) if rank_zero else contextlib.nullcontext():
             config = typed(config)
             require_complete(config)
+            if root := config.data.get("root"):  # good in any directory from now on
+                config.data.root = os.path.abspath(os.path.expanduser(root))
             settings = cast(TrainConfig, to_dataclass(config))
             check_settings(settings)
             quiet_lightning()
@@ -159,8 +162,8 @@ def _train(
             settings.logger, stored["config"], run_dir, sweep, resumed_at
         )
     console.print(
-        f"           {len(splits['train']):,} training pairs, {len(splits['val']):,} validation,"
-        f" vocabulary {tokenizer.vocab_size:,}\n"
+        f"           {_counted('training pairs', data.pairs[0])},"
+        f" {_counted('validation', data.pairs[1])}, vocabulary {tokenizer.vocab_size:,}\n"
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
         f" attention {settings.attention.get('_target_')}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
@@ -176,6 +179,8 @@ def _train(
     try:
         with suited_to_batches(trainer.strategy.root_device, data.longest):
             trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+        if not last.is_file():  # without a validation nothing else saves it
+            trainer.save_checkpoint(last)
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "
@@ -284,6 +289,12 @@ def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
         "; in decoding, `cache` holds the keys of earlier steps and the query is the newest token: "
         "a class that must see whole sentences sets supports_cache = False"
     )
+
+
+def _counted(kind: str, pairs: EncodedPairs) -> str:
+    counts = ((pairs.num_skipped, "left out"), (pairs.num_truncated, "cut"))
+    long = [f"{n:,} too long {what}" for n, what in counts if n]
+    return f"{len(pairs):,} {kind}" + (f" ({long[0]})" if long else "")
 
 
 def _describe(data: Any) -> str:

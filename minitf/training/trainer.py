@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from minitf.config import UserError
 from minitf.config.messages import neighbours
@@ -166,6 +167,9 @@ def build_trainer(options: dict[str, Any], run_dir: Path, callbacks: list[Callba
     if options.get("accelerator", "auto") == "auto":
         # Lightning would take Apple's GPU, on which nothing has been measured.
         options = {**options, "accelerator": "cuda" if torch.cuda.is_available() else "cpu"}
+    if options.get("profiler") in ("simple", "advanced"):
+        kind = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}[options["profiler"]]
+        options = {**options, "profiler": kind(dirpath=run_dir, filename="profile")}
     try:
         return Trainer(
             **options,
@@ -208,6 +212,11 @@ def lightning_refusal(error: Exception) -> str | None:
     frames = traceback.extract_tb(error.__traceback__)
     own = {"ValueError", "RuntimeError", "MisconfigurationException", "TypeError"}
     if frames and "/lightning/" in frames[-1].filename and type(error).__name__ in own:
+        if "`val_check_interval`" in str(error) and "check_val_every_n_epoch" in str(error):
+            return (
+                "with check_val_every_n_epoch a val_check_interval counts the batches of an epoch, "
+                "which has fewer: set trainer.val_check_interval=null"
+            )
         return " ".join(str(error).split())
     return None
 

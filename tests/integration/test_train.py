@@ -298,9 +298,37 @@ def test_keys_of_the_runs_own_data_can_be_changed_on_resume(train: Train, tmp_pa
     resume = ["resume=run", "trainer.max_steps=4"]
     done = train(*resume, "data.root=there", "data.tgt=fr", toy=False)
     assert done.returncode == 2
-    assert "no file there/val.fr" in done.stderr or "no file there/train.fr" in done.stderr
+    assert re.search(f"no file {tmp_path}/there/(val|train).fr", done.stderr)
     done = train(*resume, "data.root=there", toy=False)
     assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 4
+
+
+def test_a_run_of_a_folder_with_a_german_name_goes_on_from_anywhere(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a validation, too, which else writes the checkpoint; profiled on the way."""
+    (tmp_path / "größe").mkdir()
+    for lang in ("en", "de"):
+        (tmp_path / "größe" / f"train.{lang}").write_text("a b\nb a b\n" * 20 + "a" * 99 + "\n")
+        (tmp_path / "größe" / f"val.{lang}").write_text("a b\n")
+    small = [option for option in TOY if not option.startswith("data")]
+    options = ["data=text_files", "data.root=größe", "data.tests=[]", "batching.long_pairs=skip",
+               "batching.max_length=9", "trainer.limit_val_batches=0", "trainer.max_steps=2",
+               "trainer.profiler=simple", "run_dir=run"]  # fmt: skip
+    done = train(*small, *options, toy=False)
+    assert done.returncode == 0, done.stderr
+    assert "40 training pairs (1 too long left out), 1 validation, vocabulary" in done.stdout
+    assert "run_training_batch" in (tmp_path / "run" / "fit-profile.txt").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "argv", ["train.py", "resume=../run", "trainer.max_steps=4"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    main()
+    assert "changed    trainer.max_steps=4, it was 2" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 4
 
 
@@ -362,6 +390,8 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
             "val/blue` which is not available",
         ),
         (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
+        (["run_dir="], "run_dir= has no value: name a directory, or leave it out"),
+        (["+nonsense=1"], "there is no key or group 'nonsense'"),
         (["optimizer.lr=${nope}"], "optimizer.lr: Interpolation key 'nope' not found"),
         (["callbacks=ema", "+callbacks.ema.dekay=0.5"], "dekay"),
         (["evaluation.average_last=2", "evaluation.average_best=3"], "exclude each other"),

@@ -9,6 +9,7 @@ from torch import Tensor
 from minitf.attention.kernels.blockwise import BLOCK_SCORES, blockwise_attention
 from minitf.attention.kernels.fused import fused_attention
 from minitf.attention.kernels.math import math_attention
+from minitf.attention.masks import is_transformed
 
 FEW_KEYS = 256
 """Up to so many keys torch's CPU kernel has a slower backward in half precision than in float32."""
@@ -30,8 +31,9 @@ def fast_attention(
     transposed on the way in or out, where torch's bits would need it sequence-first. On a CPU it
     also avoids three ways in which torch's fused kernel is slow or wasteful there: half precision
     in training on short sentences, which it computes in float32 instead; dropout, where torch keeps
-    all scores and this one keeps them while they are few and else works in blocks (compiled graphs
-    and masks that want a gradient aside); and dropout in half precision, again in float32.
+    all scores and this one keeps them while they are few and else works in blocks (compiled and
+    transformed graphs and masks that want a gradient aside); and dropout in half precision, in
+    float32 again.
     """
     options: dict[str, Any] = {"is_causal": is_causal, "dropout": dropout}
     if need_weights:
@@ -59,7 +61,7 @@ def _attend(
     if dropout > 0.0 and q.device.type == "cpu" and not torch.compiler.is_compiling():
         B, H, T, _ = q.shape
         few = B * H * T * k.shape[2] <= BLOCK_SCORES
-        if few or (mask is not None and mask.requires_grad):
+        if few or (mask is not None and mask.requires_grad) or is_transformed(q):
             return math_attention(q, k, v, mask, need_weights=False, **options)[0]
         return blockwise_attention(q, k, v, mask, **options)
     return fused_attention(q, k, v, mask, need_weights=False, **options)[0]

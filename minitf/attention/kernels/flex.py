@@ -38,6 +38,8 @@ def flex_attention(
             elsewhere than on CUDA, float64, heads narrower than 16 on CUDA, or gradients of a mask.
     """
     _refuse(q, k, v, mask, dropout, need_weights)
+    if 0 in (*q.shape, k.shape[2]):  # no query, or none that sees a key
+        return q * 0.0, None
     score_mod = block_mask = None
     if is_causal:
         block_mask = _causal_blocks(q.shape[2], k.shape[2], q.device)

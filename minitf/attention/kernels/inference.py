@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from minitf.attention.masks import AttentionMask, build_mask, causal_mask, is_transformed
+from minitf.attention.masks import AttentionMask, build_mask, causal_mask
 
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
@@ -33,7 +33,7 @@ def follows_torch(
     masks: tuple[Tensor | None, Tensor | None],
     need_weights: bool,
 ) -> bool:
-    """Whether torch's module would take its inference kernel for this call, and memory allows it.
+    """Whether torch's module takes its inference kernel for this call, and memory allows it.
 
     A call of a small module takes some 35 µs, so each question is asked in the cheapest way.
     is_causal has no say. torch must be given a mask beside it, for its kernel knows no causality of
@@ -45,12 +45,12 @@ def follows_torch(
         return False
     if attention.add_zero_attn or not query.is_cpu or query.shape[2] != attention.embed_dim:
         return False
-    if query.shape[1] > LONGEST and not need_weights:
+    if not query.numel() or (query.shape[1] > LONGEST and not need_weights):
         return False
     for mask in masks:
         if mask is not None and (mask.dtype != torch.bool or mask.dim() > 3):
             return False
-    if torch.is_autocast_enabled() or torch.compiler.is_compiling() or is_transformed(query):
+    if torch.is_autocast_enabled() or torch.overrides.has_torch_function((query,)):
         return False
     out = attention.out_proj
     if not isinstance(out, nn.Linear) or attention.bias_k is not None:  # an adapter; a learned key
@@ -98,7 +98,8 @@ def _project_and_scale(
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     assert weight is not None
     assert bias is not None
-    packed = F.linear(x, weight)
+    # F.linear multiplies what is not contiguous in another order for weights that want gradients.
+    packed = F.linear(x, weight if x.is_contiguous() else weight.detach())
     bias = bias.to(packed.dtype)  # autocast rounds the product, torch's kernel both
     q, k, v = torch._transform_bias_rescale_qkv(packed, bias, attention.num_heads)
     return q, k, v

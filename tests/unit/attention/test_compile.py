@@ -86,6 +86,18 @@ def test_dropout_in_one_graph(kernel):
 
 
 @only_inside
+@torch.no_grad()
+def test_evaluation_lies_in_memory_as_torchs_does():
+    torch._dynamo.reset()
+    x, found = torch.randn(B, T, E), []
+    for module in (nn.MultiheadAttention, MultiHeadAttention):
+        attention = module(E, H, batch_first=True).eval()
+        compiled = torch.compile(attention, backend="eager")
+        found.append([m(x, x, x)[0].stride() for m in (attention, compiled)])
+    assert found[0] == found[1]
+
+
+@only_inside
 def test_cached_step_in_one_graph():
     torch._dynamo.reset()
     attention = MultiHeadAttention(E, H, batch_first=True).eval()

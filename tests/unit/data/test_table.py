@@ -123,7 +123,8 @@ BROKEN = {
     "a csv column that is not there": (
         "a.csv",
         b"src,target\nyes,ja\n",
-        "{path} has no column 'tgt'; it has src, target; set data.src and data.tgt to two of them",
+        "{path} has no column 'tgt'; it has src, target; set data.src and data.tgt to two of them; "
+        "a file whose first row names no columns needs such a row",
     ),
     "a column twice": (
         "a.csv",

@@ -1,5 +1,6 @@
 """Optimiser groups and learning-rate schedules, against values worked out by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -94,6 +95,15 @@ def test_warmup_stable_decay_decays_at_the_end() -> None:
     )
     found = _ratios(config, 100, [0, 3, 50, 89, 94, 99, 200])
     assert found == pytest.approx([0.25, 1.0, 1.0, 1.0, 0.75, 0.5, 0.5])
+
+
+def test_a_decay_longer_than_what_follows_the_warm_up_begins_with_it() -> None:
+    config = ScheduleConfig(ScheduleKind.warmup_stable_decay, warmup_steps=400, decay_steps=500)
+    ratios = [learning_rate_ratio(update, config, 500) for update in range(500)]
+    steps = [abs(a - b) for a, b in itertools.pairwise(ratios)]
+    assert max(steps) == pytest.approx(0.01)
+    assert ratios[399] == 1.0
+    assert ratios[499] == config.min_ratio
 
 
 def test_constant_stays() -> None:

@@ -1,0 +1,237 @@
+"""Corners in which a user of torch's module may find himself, each beside torch's own."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import parametrize
+
+from minitf.attention import AttentionError, KeyValueCache, MultiHeadAttention
+from minitf.attention.kernels import blockwise
+
+E, H, B, T = 24, 6, 5, 7
+D = E // H
+
+
+def pair(**options):
+    """torch's module and ours with its weights."""
+    torch.manual_seed(1)
+    theirs = nn.MultiheadAttention(E, H, batch_first=True, **options)
+    ours = MultiHeadAttention(E, H, batch_first=True, **options)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def same(a, b):
+    """Bits and strides."""
+    return torch.equal(a, b) and a.stride() == b.stride()
+
+
+@pytest.mark.parametrize("shape", [(0, T, E), (B, 0, E), (0, 0, E)])
+@pytest.mark.parametrize("need_weights", [True, False])
+@torch.no_grad()
+def test_an_empty_batch_in_evaluation(shape, need_weights):
+    output, _ = pair()[1].eval()(*3 * [torch.randn(shape)], need_weights=need_weights)
+    assert output.shape == shape
+
+
+@pytest.mark.parametrize("kernel", ["auto", "math", "fused", "fast"])
+def test_an_empty_batch_with_a_mask_that_wants_a_gradient(kernel):
+    attention = MultiHeadAttention(E, H, batch_first=True, kernel=kernel)
+    mask = torch.zeros(0, T, requires_grad=True)
+    output, _ = attention(*3 * [torch.randn(0, T, E)], mask, need_weights=False)
+    assert output.shape == (0, T, E)
+
+
+@pytest.mark.parametrize("lengths", [(5, 0), (0, 5)])
+@torch.no_grad()
+def test_flex_without_a_query_or_a_key(lengths):
+    attention = MultiHeadAttention(32, 2, batch_first=True, kernel="flex").eval()
+    query, key = (torch.randn(2, length, 32) for length in lengths)
+    output, _ = attention(query, key, key, need_weights=False)
+    assert torch.equal(output, torch.zeros(2, lengths[0], 32))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_causal_hint_comes_with_a_mask_of_any_dtype(dtype):
+    """`nn.Transformer` makes it in float32 whatever its own is."""
+    theirs, ours = pair(dtype=dtype)
+    x, mask = torch.randn(B, T, E, dtype=dtype), nn.Transformer.generate_square_subsequent_mask(T)
+    options = {"attn_mask": mask, "is_causal": True, "need_weights": False}
+    assert same(*(m(x, x, x, **options)[0] for m in (theirs, ours)))
+    with pytest.raises(AttentionError, match="must have the query's dtype"):
+        ours(x, x, x, attn_mask=mask)
+    far = mask.tril(1)  # no causal one: it is added as it stands
+    found, expected = (ours(x, x, x, **options | {"attn_mask": m})[0] for m in (far.to(dtype), far))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_averaged_weights_in_evaluation(dtype):
+    theirs, ours = (m.eval() for m in pair(dtype=dtype))
+    for seed in range(5):
+        x = torch.randn(B, T, E, generator=torch.Generator().manual_seed(seed)).to(dtype)
+        assert same(*(m(x, x, x)[1] for m in (theirs, ours)))
+
+
+@torch.no_grad()
+def test_evaluation_under_a_default_device():
+    theirs, ours = (m.eval() for m in pair())
+    x = torch.randn(B, T, E)
+    with torch.device("cpu"):
+        assert same(*(m(x, x, x)[0] for m in (theirs, ours)))
+
+
+def test_evaluation_of_what_is_not_contiguous():
+    theirs, ours = (m.eval() for m in pair())
+    x = torch.randn(B, E, T).transpose(1, 2)
+    with torch.no_grad():
+        assert same(*(m(x, x, x)[0] for m in (theirs, ours)))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@torch.no_grad()
+def test_traced_by_make_fx(masked):
+    _, ours = (m.eval() for m in pair())
+    x, padding = torch.randn(B, T, E), torch.arange(T) >= torch.tensor([[T], [3], [5], [1], [2]])
+
+    def run(x, padding):
+        return ours(x, x, x, key_padding_mask=padding if masked else None)[0]
+
+    graph = make_fx(run)(x, padding)
+    padding = padding | (torch.arange(B) == 3)[:, None]  # no row was masked throughout before
+    found, expected = graph(x, padding), run(x, padding)
+    torch.testing.assert_close(found, expected)
+
+
+def test_dynamic_quantization_leaves_out_proj():
+    _, ours = pair()
+    assert type(ours.out_proj) is nn.modules.linear.NonDynamicallyQuantizableLinear
+
+
+@torch.no_grad()
+def test_torchs_layer_calls_what_it_cannot_compute_itself():
+    """In evaluation it reads the weights of plain attention alone."""
+    torch.manual_seed(2)
+    layer = nn.TransformerEncoderLayer(E, H, 31, 0.0, batch_first=True).eval()
+    x = torch.randn(B, T, E)
+    layer.self_attn = MultiHeadAttention(E, H, batch_first=True, rotary_base=1e4).eval()
+    found = layer(x)
+    with torch.enable_grad():
+        expected = layer(x)
+    torch.testing.assert_close(found, expected)
+
+    class Adapter(nn.Linear):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    layer.self_attn = pair()[1].eval()
+    plain = layer(x)
+    layer.self_attn.out_proj = Adapter(E, E)
+    layer.self_attn.out_proj.load_state_dict(pair()[1].out_proj.state_dict())
+    assert not torch.allclose(layer(x), plain)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_inputs_run_hooks_once_and_can_be_added_to():
+    _, ours = pair()
+    nested = torch.nested.nested_tensor([torch.randn(n, E) for n in (3, 7, 2)], layout=torch.jagged)
+    plain = ours(nested, nested, nested, need_weights=False)[0]
+    ours.register_forward_hook(lambda module, args, found: (found[0] * 2, found[1]))
+    doubled = ours(nested, nested, nested, need_weights=False)[0]
+    torch.testing.assert_close(doubled.values(), 2 * plain.values())
+    residual = nested + plain
+    torch.testing.assert_close(residual.values(), nested.values() + plain.values())
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_computed_weight_is_computed_once_a_call(own):
+    class Counted(nn.Module):
+        calls = 0
+
+        def forward(self, weight):
+            self.calls += 1
+            return weight * 1
+
+    _, ours = pair()
+    counted = Counted()
+    parametrize.register_parametrization(ours, "in_proj_weight", counted)
+    counted.calls = 0
+    query, key = torch.randn(B, T, E), torch.randn(B, 3, E)
+    ours(query, *(2 * [query] if own else 2 * [key]))
+    assert counted.calls == 1
+
+
+def test_what_a_kernel_refuses_leaves_the_cache_as_it_was():
+    attention = MultiHeadAttention(E, H, batch_first=True, kernel="fused")
+    x = torch.randn(B, 1, E)
+    for cache in (KeyValueCache(), KeyValueCache(static=True)):
+        with pytest.raises(AttentionError, match="computes no attention weights"):
+            attention(x, x, x, cache=cache)
+        assert (cache.length, cache.is_full) == (0, False)
+    cache = KeyValueCache()
+    attention(x, x, x, need_weights=False, cache=cache)
+    with pytest.raises(AttentionError, match="computes no attention weights"):
+        attention(x, x, x, cache=cache)
+    assert cache.length == 1
+
+
+def test_an_unbatched_step_takes_a_mask_for_each_head():
+    attention = pair()[1]
+    x = torch.randn(T, E)
+    mask = torch.rand(H, T, T) < 0.3
+    mask[:, :, 0] = False
+    expected = attention(x, x, x, attn_mask=mask)[0]
+    cache, static = KeyValueCache(), KeyValueCache(static=True)
+    attention(x[:-1], x[:-1], x[:-1], cache=cache)
+    attention(x, x, x, cache=static)
+    last = x[-1:]
+    with pytest.raises(AttentionError, match=r"shape to be \(6, 1, 7\) but got \(6, 1, 6\)"):
+        attention(last, last, last, attn_mask=mask[:, -1:, 1:], cache=cache)
+    for held, inputs in ((cache, (last, last, last)), (static, (last, None, None))):
+        found = attention(*inputs, attn_mask=mask[:, -1:], cache=held)[0]
+        torch.testing.assert_close(found, expected[-1:])
+
+
+@pytest.mark.parametrize("kernel", ["math", "fused", "fast"])
+def test_a_cache_where_queries_alone_want_gradients(kernel):
+    attention = MultiHeadAttention(E, H, kdim=4, vdim=4, batch_first=True, kernel=kernel)
+    attention.requires_grad_(False)
+    attention.q_proj_weight.requires_grad_()
+    query, key = torch.randn(B, T, E), torch.randn(B, T, 4)
+    options = {"is_causal": True, "need_weights": False}
+    cache, steps = KeyValueCache(), []
+    for t in range(T):
+        q, k = query[:, t : t + 1], key[:, t : t + 1]
+        steps.append(attention(q, k, k, cache=cache, **options)[0])
+    whole = attention(query, key, key, **options)[0]
+    found, expected = (
+        torch.autograd.grad(y.square().sum(), attention.q_proj_weight)
+        for y in (torch.cat(steps, 1), whole)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_cache_begun_in_inference_mode_goes_on_outside():
+    attention, cache = pair()[1].eval(), KeyValueCache()
+    x = torch.randn(B, 3, E)
+    first, rest = x[:, :2], x[:, 2:]
+    with torch.inference_mode():
+        attention(first, first, first, cache=cache)
+        attention(rest, rest, rest, cache=copy.copy(cache))
+    with torch.no_grad():
+        found = attention(rest, rest, rest, cache=cache)[0]
+        torch.testing.assert_close(found, attention(x, x, x)[0][:, 2:])
+
+
+def test_blockwise_dropout_inside_a_function_transform(monkeypatch):
+    monkeypatch.setattr(blockwise, "BLOCK_SCORES", 1)
+    monkeypatch.setattr("minitf.attention.kernels.fast.BLOCK_SCORES", 1)
+    attention = MultiHeadAttention(E, H, 0.5, batch_first=True, kernel="fast")
+    x = torch.randn(B, T, E)
+    gradient = torch.func.grad(lambda x: attention(x, x, x, need_weights=False)[0].sum())(x)
+    assert gradient.isfinite().all()
+    assert gradient.any()
