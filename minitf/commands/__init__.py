@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from minitf.commands.notice import say
 from minitf.config.errors import UserError
 
 COMMANDS = {
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         if argv is None:  # the process ends: a further Ctrl-C would only interrupt Python's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(f"\n{stopped}" if str(stopped) else "", file=sys.stderr)
+        say(f"\n{stopped}" if str(stopped) else "")
         return 130
 
 
@@ -93,7 +94,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"minitf: {message}", file=sys.stderr)
+    say(f"minitf: {message}")
     return 2
 
 

@@ -29,6 +29,11 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, OutOfMemoryError)) or on_cpu
 
 
+def same_place(one: str, other: str) -> bool:
+    """Whether two names are of one file, which need not be there yet."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def refuse_to_overwrite(source: str | int, output: str | None, option: str) -> None:
     """Refuse an output that is an input, a file or standard input.
 

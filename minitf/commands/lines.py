@@ -12,7 +12,7 @@ _PAUSE = 0.2  # seconds without a new line after which those at hand are transla
 _END = None
 
 
-def read_chunks(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
+def read_chunks(stream: BinaryIO, size: int, name: str = "the input") -> Iterator[list[bytes]]:
     """Groups of up to `size` lines, without their line ends.
 
     A group ends early where the input pauses, so that whoever writes a line and waits for its
@@ -21,6 +21,10 @@ def read_chunks(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
     Args:
         stream: The input; lines end with LF or CRLF, and with nothing else.
         size: Lines in a full group.
+        name: The input's name, for the error.
+
+    Raises:
+        UserError: The input cannot be read on; what stands before has been given.
     """
     lines: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=4 * size)
 
@@ -49,6 +53,8 @@ def read_chunks(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
             chunk = []
     if chunk:
         yield chunk
+    if isinstance(line, OSError):
+        raise UserError(f"{name} could not be read: {line.strerror or line}") from line
     if isinstance(line, BaseException):
         raise line
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from minitf.config.errors import UserError
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _WELCOME = "Type a sentence and press Enter; arrow up brings earlier ones back; Ctrl-D ends."
 
 
-def converse(job: "Job") -> None:
+def converse(job: "Job", output: TextIO) -> None:
     """Read sentences until Ctrl-D; an error in one is told, and the next is asked for."""
+    map_file = job.map_file
     history = _history_file()
     with _readline(history):
         print(_WELCOME)
@@ -33,7 +34,10 @@ def converse(job: "Job") -> None:
                 texts, refused = job.readable([text.encode("utf-8", "surrogateescape")])
                 if refused is not None:
                     raise refused
-                job.write(job.translate(texts), sys.stdout)
+                job.write(job.translate(texts), output)
+                if (map_refused := job.map_refused) is not None:
+                    job.map_file, job.map_refused = map_file, None  # of the next sentence, then
+                    raise map_refused
             except (UserError, OSError) as error:
                 print(f"minitf: {error}", file=sys.stderr)
             except KeyboardInterrupt:

@@ -17,8 +17,9 @@ from minitf.commands.arguments import (
     load_model,
 )
 from minitf.commands.interrupt import at_the_end
-from minitf.commands.limits import refuse_to_overwrite, told_of_memory
+from minitf.commands.limits import refuse_to_overwrite, same_place, told_of_memory
 from minitf.commands.lines import decode_line, one_line, read_chunks
+from minitf.commands.notice import say
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from minitf.evaluation.translate import Translation
 
 _EPILOG = """\
-Line n of the output translates line n of the input; an empty line gives an empty line. With
+Line n of the output translates line n of the input; an empty one, or white space, an empty one. With
 --n-best above 1 a line is printed for each hypothesis: line number, score, text, with tabs between.
 With a terminal and no input, sentences are read from a prompt.
 
@@ -60,6 +61,10 @@ def main(argv: Sequence[str]) -> int:
     add_decoding_arguments(parser)
     add_model_arguments(parser)
     arguments = parser.parse_args(argv)
+    for name in ("input", "output", "attention_map"):
+        if getattr(arguments, name) == "":
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"translate: {option} has no value: name a file, or leave it out")
     if arguments.buffer < 1 or arguments.max_source_tokens < 1:
         raise UserError("translate: --buffer and --max-source-tokens must be at least 1")
 
@@ -67,6 +72,10 @@ def main(argv: Sequence[str]) -> int:
         from minitf.reports.picture import check_picture
 
         check_picture(arguments.attention_map)
+        if arguments.output and same_place(arguments.attention_map, arguments.output):
+            raise UserError(
+                f"translate: --output and --attention-map are both {arguments.output}: give two"
+            )
     with contextlib.ExitStack() as files:
         source = _open_input(arguments, files)  # before the model: a wrong name is told at once
         translator = load_model(arguments.run_dir, arguments, arguments.attention)
@@ -74,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
         if source is None:
             from minitf.commands.prompt import converse
 
-            converse(job)
+            converse(job, _open_output(arguments, files))
             return 0
         job.run(source, _open_output(arguments, files))
     return 0
@@ -117,11 +126,11 @@ class Job:
         if not self.arguments.quiet:
             seconds = time.monotonic() - start
             rate = self.lines / max(seconds, 1e-9)
-            _note(f"translated {_lines(self.lines)} in {seconds:.1f} s ({rate:,.0f} lines/s)")
+            say(f"translated {_lines(self.lines)} in {seconds:.1f} s ({rate:,.0f} lines/s)")
         if self.map_refused is not None:
             raise self.map_refused
         if self.map_file:
-            _note("no attention map is drawn: there is no line with text")
+            say("no attention map is drawn: there is no line with text")
 
     def translate(self, texts: list[str]) -> list["Translation"]:
         """One chunk, in order.
@@ -138,7 +147,7 @@ class Job:
             nonlocal done
             done += count
             if shown:
-                print(f"\r{_lines(done)}", end="\r", file=sys.stderr, flush=True)
+                say(f"\r{_lines(done)}", end="\r")
 
         prefix = self.arguments.prefix
         advice = "a lower --max-source-tokens, --batch-tokens or --beam-size takes less"
@@ -180,12 +189,16 @@ class Job:
         written = translation.hypotheses[0].token_ids
         try:
             figure = attention_map_figure(model, tokenizer, translation.source_ids, written)
+            note = save_picture(figure, file, dpi=150)
         except UserError as error:  # told at the end: the lines go before it
             self.map_refused = error
             return
-        note = save_picture(figure, file, dpi=150)
+        except OSError as error:
+            reason = error.strerror or error
+            self.map_refused = UserError(f"{file} could not be written: {reason}")
+            return
         if not self.arguments.quiet:
-            _note(note or f"wrote {file}")
+            say(note or f"wrote {file}")
 
     def readable(self, chunk: list[bytes]) -> tuple[list[str], UserError | None]:
         """The lines up to the first that cannot be translated, and what is wrong with that."""
@@ -209,7 +222,7 @@ class Job:
         what = f"line {number} of {self.name} has {length:,} tokens, more than {self.limit:,}"
         if not self.arguments.truncate:
             raise UserError(f"{what}: split it, or give --truncate{self._or_a_higher_limit()}")
-        _note(f"{what}: the rest is left out")
+        say(f"{what}: the rest is left out")
 
     def _or_a_higher_limit(self) -> str:
         raised = self.limit == self.arguments.max_source_tokens
@@ -239,14 +252,19 @@ def _open_input(
     if arguments.input:
         # Opening the output would empty it before it is read.
         refuse_to_overwrite(arguments.input, arguments.output, "translate: --output")
-        return read_chunks(files.enter_context(Path(arguments.input).open("rb")), arguments.buffer)
+        refuse_to_overwrite(arguments.input, arguments.attention_map, "translate: --attention-map")
+        stream = Path(arguments.input).open("rb")  # noqa: SIM115
+        if Path(arguments.input).is_file():  # not so a pipe: closing waits for a thread that reads
+            files.enter_context(stream)
+        return read_chunks(stream, arguments.buffer, arguments.input)
     if sys.stdin is None:
         raise UserError("translate: standard input is closed: give --input FILE or --text")
     if sys.stdin.isatty():
         if sys.stdout.isatty() and not arguments.output:
             return None
-        _note("type lines, and Ctrl-D at the end")
+        say("type lines, and Ctrl-D at the end")
     refuse_to_overwrite(0, arguments.output, "translate: --output")
+    refuse_to_overwrite(0, arguments.attention_map, "translate: --attention-map")
     return _stdin_chunks(arguments.buffer)
 
 
@@ -268,7 +286,3 @@ def _open_output(arguments: argparse.Namespace, files: contextlib.ExitStack) -> 
 
 def _lines(count: int) -> str:
     return f"{count:,} line{'' if count == 1 else 's'}"
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)

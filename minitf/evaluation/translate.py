@@ -54,8 +54,8 @@ def translate_texts(
 ) -> list[Translation]:
     """Translate texts; result i belongs to text i.
 
-    A text without tokens is not given to the model: it has one hypothesis, the empty one. The model
-    is put into evaluation mode meanwhile, and back afterwards.
+    A text of nothing, or of white space alone, is not given to the model: it has one hypothesis,
+    the empty one. The model is put into evaluation mode meanwhile, and back afterwards.
 
     Args:
         model: The trained model.
@@ -72,7 +72,8 @@ def translate_texts(
     """
     decoding = decoding or DecodingConfig()
     device = next(model.parameters()).device if device is None else torch.device(device)
-    sources = [ids[:max_source_tokens] for ids in tokenizer.encode_batch(list(texts))]
+    shown = [text if text.strip() else "" for text in texts]
+    sources = [ids[:max_source_tokens] for ids in tokenizer.encode_batch(shown)]
     forced = tokenizer.encode_batch(list(prefixes)) if prefixes is not None else None
     results: list[Translation | None] = [None] * len(texts)
     empty = [i for i, ids in enumerate(sources) if not ids]

@@ -1,7 +1,7 @@
 """A trained model ready for use: `minitf.load(DIRECTORY).translate([...])`."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Translator:
         """The text in the form of the training data: lower-cased where those were."""
         return text.lower() if self.lowercases else text
 
-    def translate(self, texts: Sequence[str], **options: Any) -> list[str]:
+    def translate(self, texts: Iterable[str], **options: Any) -> list[str]:
         """The best translation of each text, in order.
 
         Where the training data were lower-cased (`data.lowercase`), so are the texts.
@@ -73,9 +73,9 @@ class Translator:
 
     def translations(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
-        prefixes: Sequence[str] | None = None,
+        prefixes: Iterable[str] | None = None,
         max_source_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
         **options: Any,
@@ -88,12 +88,18 @@ class Translator:
             max_source_tokens: Cut sources after this many tokens.
             progress: Called with the number of sentences done, after each batch.
             options: Fields of DecodingConfig.
+
+        Raises:
+            UserError: An option is unknown or out of range, what should be a text is none, or there
+                are not as many prefixes as texts.
         """
-        if isinstance(texts, str):
-            raise UserError("translate takes a list of texts: write translate([text])")
-        for text in texts:
-            if not isinstance(text, str):
-                raise UserError(f"translate takes texts, received {text!r}")
+        texts = _listed("translate", texts)
+        if prefixes is not None:
+            prefixes = _listed("prefixes", prefixes)
+            if len(prefixes) != len(texts):
+                raise UserError(
+                    f"prefixes must hold one for each text, {len(texts)}; received {len(prefixes)}"
+                )
         return translate_texts(
             self.model,
             self.tokenizer,
@@ -103,6 +109,16 @@ class Translator:
             prefixes=None if prefixes is None else [self.as_trained(p) for p in prefixes],
             progress=progress,
         )
+
+
+def _listed(name: str, texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise UserError(f"{name} takes a list of texts; received one text: write [text]")
+    texts = list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(f"{name} takes texts, received {text!r}")
+    return texts
 
 
 def load(

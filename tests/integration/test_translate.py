@@ -52,10 +52,7 @@ def test_a_pipe_in_a_foreign_locale(tiny_run, expected):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = done.stdout.decode().split("\n")
-    assert [found[i] for i in (0, 1, 2, 4)] == [
-        expected[texts[0]], "", expected[texts[1]], expected[texts[2]]
-    ]  # fmt: skip
-    assert found[5:] == [""]
+    assert found == [expected[texts[0]], "", expected[texts[1]], "", expected[texts[2]], ""]
     assert b"translated 5 lines" in done.stderr
 
 
@@ -161,6 +158,43 @@ def test_an_attention_map_that_cannot_be_drawn_loses_no_line(translate, expected
     assert file.read_bytes().startswith(b"\x89PNG")  # of the tokens that were read
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+def test_an_attention_map_that_cannot_be_written_loses_no_line(translate, tmp_path):
+    file = tmp_path / "map.png"
+    file.symlink_to("/dev/full")
+    options = ["--text", "A dog.", "--text", "A cat.", "--buffer", 1, "--attention-map", file]
+    code, out, err = translate(*options, "--max-length-ratio", 1, "--max-length-extra", 3)
+    assert (code, len(lines_of(out))) == (2, 2)
+    assert f"{file} could not be written: No space left on device" in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+def test_what_nobody_hears_ends_no_work(tiny_run, expected):
+    text = next(iter(expected))
+    command = [*MINITF, "translate", str(tiny_run), "--device", "cpu", "--truncate",
+               "--max-source-tokens", "30", "--text", text, "--text", "dog " * 99]  # fmt: skip
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=full, env=ENVIRONMENT, text=True
+        )
+    assert done.returncode == 0
+    assert lines_of(done.stdout)[0] == expected[text]
+    assert len(lines_of(done.stdout)) == 2
+
+
+def test_a_bad_line_of_a_pipe_by_name_is_not_waited_for(tiny_run, tmp_path):
+    """Its writer may stay; the thread that reads is not to be waited for."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    command = [*MINITF, "translate", str(tiny_run), "--device", "cpu", "--input", str(fifo)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(b"\xff\n")
+        _, err = child.communicate(timeout=60)  # while it is still open
+        assert child.returncode == 2
+        assert f"line 1 of {fifo} is not UTF-8" in err
+
+
 @pytest.mark.parametrize("by", ["name", "link", "redirection"])
 def test_the_input_is_not_overwritten(translate, tiny_run, expected, tmp_path, by):
     file, output = tmp_path / "in.txt", tmp_path / "out.txt"
@@ -181,6 +215,18 @@ def test_the_input_is_not_overwritten(translate, tiny_run, expected, tmp_path, b
     assert code == 2
     assert f"--output {target} is the input" in err
     assert file.read_text() == text
+
+
+def test_a_picture_overwrites_no_text(translate, expected, tmp_path):
+    file = tmp_path / "in.svg"
+    file.write_text("A dog.\n")
+    code, _, err = translate("--input", file, "--attention-map", file)
+    assert (code, f"--attention-map {file} is the input" in err) == (2, True)
+    assert file.read_text() == "A dog.\n"
+    both = tmp_path / "new.png"
+    code, _, err = translate("--text", "A dog.", "--output", both, "--attention-map", both)
+    assert (code, f"--output and --attention-map are both {both}" in err) == (2, True)
+    assert not both.exists()
 
 
 def test_lines_typed_into_a_file(tiny_run, expected, tmp_path):

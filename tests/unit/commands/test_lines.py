@@ -53,7 +53,7 @@ def test_an_error_of_the_input_comes_after_the_lines_before_it():
 
     found = []
     chunks = read_chunks(Broken(b"a\nb\nc\n"), 10)
-    with pytest.raises(OSError, match="the disk"):
+    with pytest.raises(UserError, match="the input could not be read: Input/output error"):
         found.extend(line for chunk in chunks for line in chunk)
     assert found == [b"a", b"b"]
 

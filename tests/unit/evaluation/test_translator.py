@@ -54,6 +54,20 @@ def test_text_in_text_out(tiny_run):
     assert found == [t.text for t in translator.translations(TEXTS)]
 
 
+def test_texts_and_prefixes_come_in_any_list(tiny_run):
+    translator = minitf.load(str(tiny_run), device="cpu")
+    assert translator.translate(text for text in TEXTS) == translator.translate(TEXTS)
+    found = translator.translations(TEXTS[:1], prefixes=iter(["So"]))
+    assert found[0].text.startswith("So")
+    for prefixes, message in (
+        (["So"], "prefixes must hold one for each text, 3; received 1"),
+        ("abc", "prefixes takes a list of texts"),
+        ([None] * 3, "prefixes takes texts, received None"),
+    ):
+        with pytest.raises(UserError, match=message):
+            translator.translations(TEXTS, prefixes=prefixes)
+
+
 def test_checkpoints_are_chosen(tiny_run):
     def weight(checkpoint):
         model = minitf.load(tiny_run, device="cpu", checkpoint=checkpoint).model
@@ -136,7 +150,7 @@ def test_a_gpu_is_found_and_writes_the_same(tiny_run, sentences):
 
 
 def test_a_single_string_is_no_list(tiny_run):
-    with pytest.raises(UserError, match=r"write translate\(\[text\]\)"):
+    with pytest.raises(UserError, match=r"write \[text\]"):
         minitf.load(tiny_run, device="cpu").translate("A dog")
 
 
