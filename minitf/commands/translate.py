@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from minitf.evaluation.translate import Translation
 
 _EPILOG = """\
-Line n of the output translates line n of the input; an empty one, or white space, an empty one. With
---n-best above 1 a line is printed for each hypothesis: line number, score, text, with tabs between.
-With a terminal and no input, sentences are read from a prompt.
+Line n of the output translates line n of the input; where that is empty or blank, it is empty.
+With --n-best above 1 a line is printed for each hypothesis: line number, score, text, with tabs
+between. With a terminal and no input, sentences are read from a prompt.
 
 examples:
   minitf translate outputs/latest --text "A dog sleeps."

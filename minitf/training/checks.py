@@ -160,6 +160,19 @@ def check_lengths(
             )
 
 
+def check_finite(kind: str, loss: float, update: int) -> None:
+    """Check a loss, of training or validation.
+
+    Raises:
+        UserError: it is infinite or NaN, with what may help.
+    """
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the {kind} loss became {loss} at update {update}; try a lower optimizer.lr, a longer "
+            "schedule.warmup_steps, or trainer.gradient_clip_val=1.0"
+        )
+
+
 def _check_evaluation(evaluation: EvaluationConfig) -> None:
     least = {
         "val_bleu_sentences": 0, "test_sentences": 1, "average_last": 0, "average_best": 0,

@@ -16,6 +16,7 @@ from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.tokenizer import TextTokenizer
+from minitf.training.checks import check_finite
 from minitf.training.cuda_graphs import GraphedGradients
 from minitf.training.optimizer import build_optimizer, build_schedule, gradients, set_options
 
@@ -193,6 +194,8 @@ class TranslationModule(LightningModule):
         loss = (_exact(torch.stack(self._val_sums)).sum() / self._val_tokens).float()
         self._val_sums.clear()
         self._val_tokens = 0
+        if not self.trainer.sanity_checking:  # decoding will say what an attention of one's own is
+            check_finite("validation", float(loss), self.trainer.global_step)
         found = {"val/loss": loss, "val/perplexity": loss.exp()}
         sources, references = self._val_pairs
         if self.trainer.sanity_checking:  # that it runs: with random weights no translation ends

@@ -390,6 +390,10 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
             "val/blue` which is not available",
         ),
         (["trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=999"], "val_check_int"),
+        (
+            ["optimizer.lr=1e9", "trainer.max_steps=3", "trainer.log_every_n_steps=50"],
+            "the validation loss became nan at update 3; try a lower optimizer.lr",
+        ),
         (["run_dir="], "run_dir= has no value: name a directory, or leave it out"),
         (["+nonsense=1"], "there is no key or group 'nonsense'"),
         (["optimizer.lr=${nope}"], "optimizer.lr: Interpolation key 'nope' not found"),

@@ -1,13 +1,12 @@
 """Training metrics: loss, learning rate, gradient norm and tokens per second."""
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from minitf.config import UserError
+from minitf.training.checks import check_finite
 
 if TYPE_CHECKING:
     from minitf.training.module import TranslationModule
@@ -108,12 +107,7 @@ class Monitor(Callback):
             logger.log_metrics(
                 {**self.latest, "epoch": trainer.current_epoch}, step=trainer.global_step
             )
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the training loss became {loss / tokens} at update {trainer.global_step}; "
-                "try a lower optimizer.lr, a longer schedule.warmup_steps, "
-                "or trainer.gradient_clip_val=1.0"
-            )
+        check_finite("training", loss / tokens, trainer.global_step)
 
     def _pause_clock(self) -> None:
         if self._since is not None:
