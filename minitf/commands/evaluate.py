@@ -20,14 +20,15 @@ from minitf.commands.lines import one_line, read_lines
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
+    from minitf.config.schema import EvaluationConfig
     from minitf.evaluation import Translator
     from minitf.evaluation.evaluate import Evaluation
     from minitf.evaluation.significance import Comparison
 
 _EPILOG = """\
-With two runs both translate the first one's test splits (or --src), and a paired bootstrap says
-whether the second differs from the first by more than chance. --attention given twice is for each
-of them in turn.
+With two runs both translate the first one's test splits (or --src), both are measured as the first
+one's configuration has it, and a paired bootstrap says whether the second differs from the first by
+more than chance. --attention given twice is for each of them in turn.
 
 examples:
   minitf evaluate outputs/latest
@@ -74,15 +75,22 @@ def main(argv: Sequence[str]) -> int:
     if arguments.translations and len(sets) > 1:
         names = ", ".join(name for name, _, _ in sets)
         raise UserError(f"--translations takes one split; choose with --split: {names}")
+    if len(translators) > 1:
+        _settle(first.config.evaluation, sets, arguments)
     results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
-    if arguments.translations:
-        lines = [one_line(text) + "\n" for text in results[0][-1].translations]
-        Path(arguments.translations).write_bytes("".join(lines).encode())
-    compared = [_compare(found, first, arguments) for found in results]
+    compared = [_compare(found, arguments) for found in results]
     if arguments.json:
         print(json.dumps(_as_json(results, compared), indent=2, ensure_ascii=False))
     else:
         _print(results, compared)
+    if arguments.translations:  # last: a full disk loses no score
+        lines = [one_line(text) + "\n" for text in results[0][-1].translations]
+        try:
+            Path(arguments.translations).write_bytes("".join(lines).encode())
+        except OSError as error:
+            raise UserError(
+                f"--translations {arguments.translations} could not be written: {error.strerror}"
+            ) from error
     return 0
 
 
@@ -107,8 +115,22 @@ def _check(arguments: argparse.Namespace) -> None:
     for source in filter(None, (arguments.src, arguments.ref)):
         if Path(source).is_file():
             refuse_to_overwrite(source, arguments.translations, "evaluate: --translations")
-    if arguments.translations and not Path(arguments.translations).absolute().parent.is_dir():
-        raise UserError(f"evaluate: --translations {arguments.translations}: no such directory")
+    if arguments.translations is not None:
+        path = Path(arguments.translations)
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            kind = "it is a directory" if path.is_dir() else "no such directory"
+            raise UserError(f"evaluate: --translations {arguments.translations}: {kind}")
+
+
+def _settle(settings: "EvaluationConfig", sets: list[Pairs], arguments: argparse.Namespace) -> None:
+    """Two runs are measured alike: as the first one's configuration has it, if no option says."""
+    for name, sources, _ in sets:
+        if len(sources) < 2:
+            raise UserError(f"{name} has {len(sources)} sentence: comparing two runs takes 2")
+    if arguments.tokenize is None:
+        arguments.tokenize = settings.tokenize
+    if arguments.lowercase is None:
+        arguments.lowercase = settings.lowercase
 
 
 def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> list[Pairs]:
@@ -140,7 +162,7 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
                 [form(r) for r in references[:limit]],
             )
         ]
-    from minitf.data import load_data
+    from minitf.data import data_files, load_data
 
     data = first.config.data
     if mixed and first.lowercases:
@@ -149,6 +171,8 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
         splits = load_data(data)
     except UserError as error:
         raise UserError(f"the run's data: {error}; or give --src and --ref") from error
+    for file in data_files(data) if arguments.translations else ():
+        refuse_to_overwrite(str(file), arguments.translations, "evaluate: --translations")
     tests = [name for name in splits if name not in ("train", "val")]
     chosen = arguments.split or tests or ["val"]
     for name in chosen:
@@ -190,20 +214,17 @@ def _evaluate(
         )
 
 
-def _compare(
-    found: list["Evaluation"], translator: "Translator", arguments: argparse.Namespace
-) -> list["Comparison"]:
+def _compare(found: list["Evaluation"], arguments: argparse.Namespace) -> list["Comparison"]:
     if len(found) < 2:
         return []
     from minitf.evaluation.significance import paired_bootstrap
 
-    settings = translator.config.evaluation
     return paired_bootstrap(
         found[0].translations,
         found[1].translations,
         found[0].references,
-        tokenize=settings.tokenize if arguments.tokenize is None else arguments.tokenize,
-        lowercase=settings.lowercase if arguments.lowercase is None else arguments.lowercase,
+        tokenize=arguments.tokenize,
+        lowercase=arguments.lowercase,
         samples=1000 if arguments.samples is None else arguments.samples,
     )
 

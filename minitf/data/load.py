@@ -63,3 +63,24 @@ def load_data(config: DataConfig, cache_dir: Path | None = None) -> DatasetDict:
 
         return dataset_dict(read_hub(config))
     raise UserError(f"data must be one of minitf's data options, got {type(config).__name__}")
+
+
+def data_files(config: DataConfig) -> list[Path]:
+    """The files that `load_data` reads for these options: none of a generated or fetched corpus.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    if isinstance(config, TextFilesConfig):
+        from minitf.data.text_files import named_splits, split_file
+
+        names = named_splits(config.train, config.val, config.tests).values()
+        return [
+            split_file(config.root, name, x) for name in names for x in (config.src, config.tgt)
+        ]
+    if isinstance(config, TableConfig):
+        from minitf.data.table import table_file
+
+        names = (config.train, config.val, *config.tests.values())
+        return [table_file(config.root, name) for name in names]
+    return []

@@ -52,12 +52,7 @@ def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
 
 def read_split(config: TableConfig, file: str) -> list[Pair]:
     """Read one file."""
-    path = Path(os.path.expanduser(config.root), os.path.expanduser(file))
-    if not path.is_file():
-        raise UserError(
-            f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
-            "data.tests to what is there"
-        )
+    path = table_file(config.root, file)
     read = {"jsonl": read_jsonl, "csv": read_csv, "tsv": read_tsv, "parquet": read_parquet}
     columns = read[table_format(path, config.format)](path, config.src, config.tgt)
     sides = {True: config.src, False: config.tgt}
@@ -69,6 +64,21 @@ def read_split(config: TableConfig, file: str) -> list[Pair]:
         name=str(path),
         place=lambda n, is_src: f"{columns.places[n]}: column {sides[is_src]!r}",
     )
+
+
+def table_file(root: str, file: str) -> Path:
+    """The file of one split.
+
+    Raises:
+        UserError: There is none; what the folder holds is listed.
+    """
+    path = Path(os.path.expanduser(root), os.path.expanduser(file))
+    if not path.is_file():
+        raise UserError(
+            f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
+            "data.tests to what is there"
+        )
+    return path
 
 
 def table_format(path: Path, wanted: str | None) -> str:

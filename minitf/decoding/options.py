@@ -44,9 +44,9 @@ def check_options(config: DecodingConfig) -> None:
             raise UserError(
                 f"decoding.{name} must be at most {highest:,.0f}, got {getattr(config, name)}"
             )
-    if abs(config.length_penalty) > 100:  # beyond, length ** penalty is no number
+    if abs(config.length_penalty) > 10:  # beyond, scores of long sentences are 0 or infinite
         raise UserError(
-            f"decoding.length_penalty must be from -100 to 100, got {config.length_penalty}"
+            f"decoding.length_penalty must be from -10 to 10, got {config.length_penalty}"
         )
     if not config.temperature >= 1e-4:
         raise UserError(

@@ -146,8 +146,9 @@ def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:
     paths = kept_checkpoints(run_dir, which, number)
     if len(paths) < number:
         kind = paths[0].name.partition("-")[0] if paths else "epoch"
+        own = " with a validation of their own" if which == "best" else ""
         raise UserError(
-            f"--checkpoint {checkpoint}: {run_dir} has {len(paths)} {kind} checkpoints; "
+            f"--checkpoint {checkpoint}: {run_dir} has {len(paths)} {kind} checkpoints{own}; "
             f"train with evaluation.average_{which}={number} to keep as many"
         )
     return paths
@@ -158,7 +159,8 @@ def kept_checkpoints(run_dir: Path, which: str, number: int) -> list[Path]:
 
     Args:
         run_dir: A run's directory.
-        which: `last` (epochs), or `best` (validations where the run kept those, else epochs).
+        which: `last` (epochs), or `best` (validations where the run kept those, else epochs, of
+            those with a validation).
         number: How many.
     """
     directory = run_dir / "checkpoints"
@@ -167,12 +169,13 @@ def kept_checkpoints(run_dir: Path, which: str, number: int) -> list[Path]:
         return kept[-number:]
     kept = sorted(directory.glob("best-*.ckpt")) or kept
     losses = {path: _validation_loss(run_dir, path) for path in kept}
-    return sorted(sorted(kept, key=lambda path: losses[path])[:number])
+    found = {path: loss for path, loss in losses.items() if loss is not None}
+    return sorted(sorted(found, key=lambda path: found[path])[:number])
 
 
-def _validation_loss(run_dir: Path, path: Path) -> float:
-    """The last validation loss that metrics.csv has up to this checkpoint's update."""
-    update = read_checkpoint(path)["global_step"]
+def _validation_loss(run_dir: Path, path: Path) -> float | None:
+    """The last validation loss in a checkpoint's epoch up to its update; None: there was none."""
+    checkpoint = read_checkpoint(path)
     metrics = run_dir / "metrics.csv"
     if not metrics.is_file():
         raise UserError(f"--checkpoint average:best:N needs {metrics}, which is not there")
@@ -181,16 +184,13 @@ def _validation_loss(run_dir: Path, path: Path) -> float:
             losses = [
                 float(row["val/loss"])
                 for row in csv.DictReader(file)
-                if row.get("val/loss") and int(row["step"]) <= update
+                if row.get("val/loss")
+                and int(row["epoch"]) == checkpoint["epoch"]
+                and int(row["step"]) <= checkpoint["global_step"]
             ]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{metrics} is torn, or not a run's: {error!r}") from error
-    if not losses:
-        raise UserError(
-            f"{metrics} has no validation loss up to update {update}, where {path.name} was made: "
-            "choose average:last:N"
-        )
-    return losses[-1]
+    return losses[-1] if losses else None
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -144,6 +144,46 @@ def test_a_reference_is_not_overwritten(evaluate, tiny_run, files):
     assert Path(files[-1]).read_bytes() == before
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_translations_that_cannot_be_written_cost_no_score(evaluate, files, tmp_path):
+    code, out, err = evaluate(*files, "--json", "--translations", "/dev/full")
+    assert (code, json.loads(out)[0]["results"][0]["sentences"]) == (2, 6)
+    assert err == "minitf: --translations /dev/full could not be written: No space left on device\n"
+    code, out, err = evaluate(*files, "--translations", tmp_path)
+    assert (code, out) == (2, "")
+    assert f"--translations {tmp_path}: it is a directory" in err
+
+
+@pytest.mark.parametrize("kind", ["text_files", "table"])
+def test_the_runs_own_data_are_not_overwritten(capsys, make_run, sentences, tmp_path, kind):
+    for lang, texts in zip(("en", "de"), zip(*sentences, strict=True), strict=True):
+        for split in ("train", "val"):
+            (tmp_path / f"{split}.{lang}").write_text("".join(f"{t}\n" for t in texts))
+    table = tmp_path / "table.tsv"
+    table.write_text("en\tde\n" + "".join(f"{s}\t{t}\n" for s, t in sentences))
+    data = {
+        "text_files": [f"data.root={tmp_path}", "data.tests=[]"],
+        "table": [f"data.train={table}", f"data.val={table}", "data.src=en", "data.tgt=de"],
+    }
+    run = make_run(f"data={kind}", *data[kind])
+    file = table if kind == "table" else tmp_path / "val.de"
+    before = file.read_bytes()
+    assert main(["evaluate", str(run), "--translations", str(file)]) == 2
+    assert f"--translations {file} is the input: give another file" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_two_runs_are_measured_alike(evaluate, make_run, files, tmp_path):
+    other = make_run("evaluation.tokenize=char", "evaluation.lowercase=true")
+    code, out, _ = evaluate(other, *files, "--json", "--samples", 9)
+    signatures = {r["signatures"]["bleu"] for r in json.loads(out)[0]["results"]}
+    assert (code, len(signatures)) == (0, 1)
+    one = tmp_path / "one"
+    one.write_text("A dog.\n")
+    code, _, err = evaluate(other, "--src", one, "--ref", one)
+    assert (code, "has 1 sentence: comparing two runs takes 2" in err) == (2, True)
+
+
 def test_files_of_different_length_are_refused(evaluate, files, tmp_path):
     (tmp_path / "test.de").write_text("nur eine Zeile\n")
     assert "has 6, " in evaluate(*files)[2]

@@ -28,7 +28,7 @@ PAD, BOS, EOS = 0, 1, 2
         ),
         ({"max_length_ratio": 1e30}, "decoding.max_length_ratio must be at most 1,000, got 1e+"),
         ({"max_length_extra": 10**11}, "decoding.max_length_extra must be at most 100,000, got 1"),
-        ({"length_penalty": -101.0}, "length_penalty must be from -100 to 100, got -101.0"),
+        ({"length_penalty": -11.0}, "length_penalty must be from -10 to 10, got -11.0"),
         ({"temperature": float("inf")}, "decoding.temperature must be a finite number, got inf"),
         ({"min_length": -1}, "decoding.min_length must be at least 0, got -1"),
         ({"no_repeat_ngram": -2}, "decoding.no_repeat_ngram must be at least 0, got -2"),

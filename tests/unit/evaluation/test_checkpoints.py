@@ -10,12 +10,13 @@ from minitf.config.errors import UserError
 from minitf.evaluation.checkpoints import average_checkpoints, find_weights, read_checkpoint
 
 
-def write(path, value, step=0, **further):
+def write(path, value, step=0, epoch=0, **further):
     path.parent.mkdir(parents=True, exist_ok=True)
     weight = torch.full((2, 3), float(value))
     content = {"state_dict": {"model.a": weight, "model.b": weight + 1, "other.c": weight}}
     stored = {"tokenizer": "0123", "config": {}}
-    torch.save({**content, "global_step": step, "minitf": stored, **further}, path)
+    numbers = {"global_step": step, "epoch": epoch}
+    torch.save({**content, **numbers, "minitf": stored, **further}, path)
     return path
 
 
@@ -25,11 +26,11 @@ def run_dir(tmp_path):
     write(directory / "best.ckpt", 10)
     write(directory / "last.ckpt", 20)
     for epoch in range(5):
-        write(directory / f"epoch-{epoch:04d}.ckpt", epoch, step=100 * (epoch + 1))
+        write(directory / f"epoch-{epoch:04d}.ckpt", epoch, step=100 * (epoch + 1), epoch=epoch)
     losses = [3.0, 1.0, 2.0, 1.5, 4.0]
-    rows = ["step,train/loss,val/loss"]
+    rows = ["epoch,step,train/loss,val/loss"]
     for epoch, loss in enumerate(losses):
-        rows += [f"{100 * epoch + 50},9.0,", f"{100 * (epoch + 1)},,{loss}"]
+        rows += [f"{epoch},{100 * epoch + 50},9.0,", f"{epoch},{100 * (epoch + 1)},,{loss}"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
@@ -59,11 +60,14 @@ def test_each_name_chooses_its_weights(run_dir, checkpoint, value):
 
 
 def test_the_best_validations_go_before_the_best_epochs(run_dir):
-    for step, value in ((150, 40), (250, 50), (350, 60)):  # losses 3, 1, 2: the last ones before
-        write(run_dir / "checkpoints" / f"best-{step:07d}.ckpt", value, step=step)
+    for epoch, value in ((0, 40), (1, 50), (2, 60)):  # losses 3, 1, 2
+        step = 100 * (epoch + 1)
+        write(run_dir / "checkpoints" / f"best-{step:07d}.ckpt", value, step=step, epoch=epoch)
     assert chosen(run_dir, "average:best:2") == 55
     assert chosen(run_dir, "average:last:2") == 3.5
-    with pytest.raises(UserError, match="has 3 best checkpoints; train with"):
+    with pytest.raises(
+        UserError, match="has 3 best checkpoints with a validation of their own; train"
+    ):
         find_weights(run_dir, "average:best:4")
 
 
@@ -115,7 +119,10 @@ def test_a_choice_that_is_not_there_is_answered(run_dir, checkpoint, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epoch,step,val/loss\n0,10,\n", "no validation loss up to update"),
+        (
+            "epoch,step,val/loss\n0,100,3.0\n1,150,\n",  # no other epoch has one of its own
+            "has 1 epoch checkpoints with a validation of their own; ",
+        ),
         ("epoch,val/loss\n0,1.5\n", "is torn, or not a run's"),
     ],
 )
