@@ -74,13 +74,12 @@ def data_files(config: DataConfig) -> list[Path]:
     if isinstance(config, TextFilesConfig):
         from minitf.data.text_files import named_splits, split_file
 
-        names = named_splits(config.train, config.val, config.tests).values()
-        return [
-            split_file(config.root, name, x) for name in names for x in (config.src, config.tgt)
-        ]
+        splits = named_splits(config.train, config.val, config.tests)
+        sides = (config.src, config.tgt)
+        return [split_file(config.root, name, lang) for name in splits.values() for lang in sides]
     if isinstance(config, TableConfig):
         from minitf.data.table import table_file
 
-        names = (config.train, config.val, *config.tests.values())
-        return [table_file(config.root, name) for name in names]
+        files = (config.train, config.val, *config.tests.values())
+        return [table_file(config.root, file) for file in files]
     return []

@@ -72,6 +72,7 @@ def _read_run(directory: Path, checkpoint: str | None) -> Stored:
 
 
 def _read_export(directory: Path) -> Stored:
+    from omegaconf.errors import OmegaConfBaseException
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -84,10 +85,12 @@ def _read_export(directory: Path) -> Stored:
                 f"`minitf export RUN_DIR --to safetensors`"
             )
         config = config_from(content["config"], directory)
+        shared = {str(name): str(same) for name, same in content.get("shared", {}).items()}
     except UserError:
         raise
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{file} is not an export's configuration: {error!r}") from error
+    except (ValueError, KeyError, AttributeError, TypeError, OmegaConfBaseException) as error:
+        reason = " ".join(repr(error).split())
+        raise UserError(f"{file} is not an export's configuration: {reason}") from error
     tokenizer = _read_tokenizer(directory)
     _check_fingerprint(directory, tokenizer, content.get("tokenizer"))
     path = directory / "model.safetensors"
@@ -97,7 +100,7 @@ def _read_export(directory: Path) -> Stored:
         weights = load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is half-written or no safetensors file: {error}") from error
-    for name, same in content.get("shared", {}).items():
+    for name, same in shared.items():
         if same not in weights:
             raise UserError(f"{file} names {same!r} as shared, which {path} does not hold")
         weights[name] = weights[same]

@@ -167,9 +167,9 @@ def pick_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        torch.empty(0, device=chosen).cpu()  # which `meta` has none to give to
+    except (RuntimeError, AssertionError, ImportError) as error:  # NotImplementedError among them
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise UserError(f"device={device} cannot be used: {reason}") from error
     return chosen
 

@@ -79,5 +79,6 @@ def _grammar(value: Any) -> str:
     if isinstance(value, str) and (
         not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value) or value.lower() in _WORDS
     ):
-        return '"' + value.replace('"', r"\"") + '"'
+        # A backslash is itself but before a quote, and the end is one.
+        return '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + (m[2] and r"\""), value) + '"'
     return str(value)

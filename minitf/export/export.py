@@ -1,6 +1,7 @@
 """One export: written aside, checked in its engine, then put in place."""
 
 import importlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,8 +38,12 @@ def export(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"--output {directory} is there already: choose a new directory")
     writer = importlib.import_module(f"minitf.export.to_{format}")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    place = Path(os.path.realpath(directory))  # where a link, or `.`, leads
+    there = next(path for path in (place, *place.parents) if path.exists())
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=there))
+    except OSError as error:
+        raise UserError(f"--output {directory} cannot be written: {error.strerror}") from error
     try:
         writer.write(translator, aside)
         check: Check = writer.check(translator, aside)
@@ -47,14 +52,17 @@ def export(
                 f"--to {format}: what was written does not compute what the model does "
                 f"({check.finding}), so it is not kept"
             )
-        card = model_card(translator, format, directory.name, run_dir)
+        card = model_card(translator, format, place.name, run_dir)
         (aside / "README.md").write_text(card, encoding="utf-8")
         aside.chmod(0o755)  # mkdtemp and safetensors write for their owner alone
         for file in aside.iterdir():
             file.chmod(0o644)
-        if directory.exists():
-            directory.rmdir()
-        aside.rename(directory)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():  # it is empty, and may be somebody's working directory
+            for file in aside.iterdir():
+                file.rename(place / file.name)
+        else:
+            aside.rename(place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return check

@@ -6,6 +6,7 @@ from typing import Any
 
 from minitf import __version__
 from minitf.config.compose import plain
+from minitf.config.schema import DecodingConfig
 from minitf.evaluation import Translator
 from minitf.evaluation.build import is_named_by_the_user
 from minitf.evaluation.checkpoints import tested_checkpoint
@@ -95,7 +96,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
                   ("objective", _listed(plain_fields(config.objective))),
                   ("seed", str(config.seed))])
         + f"\n\nTo train it again:\n\n```\n{training_command(config)}\n```",
-        f"## Scores\n\n{_scores(run_dir, translator.origin)}",
+        f"## Scores\n\n{_scores(run_dir, translator.origin, config.evaluation.decoding)}",
         "## Licence\n\nThe licence of these weights is for whoever publishes them to state. Look "
         "first at the terms of the data that they were trained on; minitf's own licence (MIT) "
         "covers its code, not weights or data.",
@@ -131,7 +132,7 @@ def _front_matter(format: str, data: dict[str, Any]) -> str:
     languages = _languages(data)
     lines = ["---", f"library_name: {_LIBRARY[format]}"]
     if languages:
-        lines += ["language:", *(f"- {language}" for language in languages)]
+        lines += ["language:", *(f'- "{language}"' for language in languages)]  # "no" is no switch
     lines += ["tags:", "- translation", "- minitf", "---"]
     return "\n".join(lines)
 
@@ -167,15 +168,19 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)])
 
 
-def _scores(run_dir: Path | None, origin: str) -> str:
+def _scores(run_dir: Path | None, origin: str, decoding: DecodingConfig) -> str:
     """Test scores out of the run's results.json, if they are those of these weights."""
+    how = f"Translations were decoded with {_listed(plain_fields(decoding))}."
     file = None if run_dir is None else run_dir / "results.json"
     if run_dir is None or file is None or not file.is_file():
-        return "Not measured: the run has no results.json. `minitf evaluate` measures."
-    if Path(origin) != tested_checkpoint(run_dir):
+        return (
+            "Not measured: what it was made from has no results.json. `minitf evaluate` measures."
+        )
+    tested = tested_checkpoint(run_dir)
+    if tested is None or Path(origin).resolve() != tested.resolve():
         return "Not measured: training tested other weights. `minitf evaluate` measures."
     try:
-        return _score_table(json.loads(file.read_text(encoding="utf-8")))
+        return _score_table(json.loads(file.read_text(encoding="utf-8"))) + f"\n\n{how}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "Not measured: the run's results.json is torn. `minitf evaluate` measures."
 

@@ -130,7 +130,9 @@ class TextTokenizer:
             raise UserError(f"no tokenizer at {path}; a run directory holds one as tokenizer.json")
         try:
             tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except Exception as error:  # the package raises plain Exception
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # plain Exception, and a Rust panic, which is none
             reason = " ".join(str(error).split())
             raise UserError(f"{path} is not a tokenizer file: {reason}") from error
         try:

@@ -173,6 +173,9 @@ def test_no_such_run(tmp_path):
 
 
 def test_no_such_device(tiny_run):
+    for device in ("meta", "hpu", "vulkan"):
+        with pytest.raises(UserError, match=f"device={device} cannot be used: .{{1,200}}$"):
+            minitf.load(tiny_run, device=device)
     with pytest.raises(UserError, match="device=tpu cannot be used"):
         minitf.load(tiny_run, device="tpu")
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import types
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -11,9 +13,10 @@ from omegaconf import OmegaConf
 import minitf
 from minitf.config.compose import compose_config, plain
 from minitf.config.errors import UserError
+from minitf.evaluation.checkpoints import find_weights
 from minitf.export import export
 from minitf.export.command import overrides, training_command
-from minitf.export.model_card import model_card
+from minitf.export.model_card import _front_matter, model_card
 from minitf.export.parts import Check
 
 RESULTS = {
@@ -35,9 +38,11 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(run_of, load_with
         "# my-model", "data=reverse", "norm=post", "tied_embeddings=two_way", "betas=[0.9, 0.98]",
         "| test | 1,000 | 1.2345 | 3.44 | 41.02 | 60.50 | 12.5 % |", "`nrefs:1|tok:13a`",
         "updates=8000, train_seconds=321.0, device=CPU", "a b'c", "## Licence", "terms of the data",
-        "python train.py data=reverse",
+        "python train.py data=reverse", "decoded with method=greedy",
     ):  # fmt: skip
         assert part in card
+    tested = minitf.load(run, device="cpu", checkpoint=os.path.relpath(find_weights(run).origin))
+    assert "41.02" in model_card(tested, "safetensors", "my-model", run)  # by another name
     assert "Not measured" in model_card(load_with("post_two_way"), "onnx", "x", tmp_path / "none")
     other = minitf.load(run, device="cpu", checkpoint="average:last:2")  # nobody tested these
     assert "41.02" not in model_card(other, "safetensors", "my-model", run)
@@ -58,6 +63,7 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(run_of, load_with
         ],
         ["data=table", "data.train=a", "data.val=b", "data.src='französisch'", "data.tgt='null'"],
         ["data=table", "data.train='a\\b\"c'", "data.val=b", "data.src='true'", "data.tgt='ä'"],
+        ["data=table", "data.train='a\\\\'", "data.val=b", "data.src='x\\\\\"y'", "data.tgt=d"],
         ["callbacks=ema", "batching.tokens=null", "batching.sentences=16"],
         ["data=table", "data.root=.", "data.train=a.csv", "data.val=b", "+data.tests={x: 'y,z'}"],
     ],
@@ -99,6 +105,28 @@ def test_a_directory_that_is_taken_is_refused(load_with, tmp_path):
         export(load_with("no_bias"), "safetensors", tmp_path / "file")
 
 
+@pytest.mark.parametrize("place", [".", "link", "dangling"])
+def test_an_empty_place_may_be_anywhere(load_with, tmp_path, monkeypatch, place):
+    there = tmp_path / "there"
+    if place != "dangling":
+        there.mkdir()
+    (tmp_path / "link").symlink_to(there)
+    (tmp_path / "dangling").symlink_to(there)
+    monkeypatch.chdir(there if place == "." else tmp_path)
+    export(load_with("pre_untied"), "safetensors", Path(place))
+    assert sorted(file.name for file in there.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json"
+    ]  # fmt: skip
+    assert minitf.load(place, device="cpu").translate(["a"])
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/x cannot be written: Not a directory"):
+        export(load_with("pre_untied"), "safetensors", tmp_path / "file" / "x")
+
+
+def test_languages_are_texts():
+    assert '- "no"' in _front_matter("onnx", {"name": "text_files", "src": "en", "tgt": "no"})
+
+
 def test_a_failure_leaves_nothing_behind(load_with, tmp_path, monkeypatch):
     def fail(translator, directory):
         (directory / "half").write_text("x")
@@ -107,7 +135,7 @@ def test_a_failure_leaves_nothing_behind(load_with, tmp_path, monkeypatch):
     broken = types.SimpleNamespace(write=fail, check=lambda *_: Check(True, ""))
     monkeypatch.setattr("importlib.import_module", lambda name: broken)
     with pytest.raises(OSError, match="No space"):
-        export(load_with("pre_untied"), "safetensors", tmp_path / "out")
+        export(load_with("pre_untied"), "safetensors", tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -77,6 +77,21 @@ def test_a_torn_file_is_named(exported, file):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": None}, {"config": {}}, {"config": {"data": {"name": "???"}}}, {"shared": None},
+        {"config": {"attention": []}}, {"shared": {"src_embedding.weight": ["a"]}},
+    ],
+)  # fmt: skip
+def test_a_spoilt_configuration_is_named(exported, change):
+    path = exported / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError, match=r"config\.json") as caught:
+        minitf.load(exported, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_weight_file_is_named(exported):
     (exported / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"holds no model\.safetensors"):

@@ -168,6 +168,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_that_makes_the_package_panic_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    BPE.save(path)
+    content = json.loads(path.read_text())
+    content["model"]["continuing_subword_prefix"] = "???"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"^{path} is not a tokenizer file: .*$"):
+        TextTokenizer.load(path)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     BPE.save(path)
