@@ -67,6 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(ended.__context__, BrokenPipeError):
             return 141
         raise
+    except Exception as error:
+        chain: BaseException | None = error
+        while chain is not None and not isinstance(chain, KeyboardInterrupt):
+            chain = chain.__cause__ or chain.__context__
+        if chain is None:
+            raise
+        say("")  # a library made an error of its own out of Ctrl-C
+        return 130
     except KeyboardInterrupt as stopped:
         if argv is None:  # the process ends: a further Ctrl-C would only interrupt Python's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -198,7 +198,7 @@ def import_class(path: str, key: str = "attention") -> Callable[..., nn.Module]:
 def _fitting_options(
     target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    parameters = inspect.signature(build).parameters
+    parameters = _parameters(target, build)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     custom = inspect.signature(MultiHeadAttention).parameters
     fitting = {}
@@ -219,12 +219,19 @@ def _fitting_options(
     return fitting
 
 
+def _parameters(target: str, build: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(build).parameters
+    except ValueError as error:  # such as dict
+        raise UserError(f"attention={target} is no attention class: {error}") from error
+
+
 def _known_options(options: Mapping[str, Any], choice: AttentionChoice) -> dict[str, Any]:
     """Those that the chosen class takes; the others are named in a warning."""
     target = choice if isinstance(choice, str) or callable(choice) else choice.get("_target_")
     target = "custom" if target is None else target
     build = target if callable(target) else import_class(ATTENTIONS.get(target, target))
-    parameters = inspect.signature(build).parameters
+    parameters = _parameters(str(target), build)
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return dict(options)
     for name in options.keys() - parameters.keys():

@@ -173,9 +173,7 @@ def _scores(run_dir: Path | None, origin: str, decoding: DecodingConfig) -> str:
     how = f"Translations were decoded with {_listed(plain_fields(decoding))}."
     file = None if run_dir is None else run_dir / "results.json"
     if run_dir is None or file is None or not file.is_file():
-        return (
-            "Not measured: what it was made from has no results.json. `minitf evaluate` measures."
-        )
+        return "Not measured: there is no results.json beside it. `minitf evaluate` measures."
     tested = tested_checkpoint(run_dir)
     if tested is None or Path(origin).resolve() != tested.resolve():
         return "Not measured: training tested other weights. `minitf evaluate` measures."

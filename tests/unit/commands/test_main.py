@@ -94,6 +94,18 @@ def test_errors_of_the_user_take_one_line(command, capsys, error, code, message)
     assert capsys.readouterr().err == message
 
 
+def test_ctrl_c_in_another_error_is_ctrl_c(command, capsys):
+    def wrap(argv):
+        try:
+            raise KeyboardInterrupt
+        except BaseException as stopped:
+            raise RuntimeError("Create an issue") from stopped
+
+    command(wrap)
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "\n"
+
+
 def test_errors_of_ours_are_not_hidden(command):
     command(raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):

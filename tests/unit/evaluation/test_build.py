@@ -72,6 +72,7 @@ def test_the_model_is_built_as_configured():
         ),
         ({"_target_": "custom", "kernal": "math"}, "did you mean kernel"),
         ({"_target_": "custom", "dropout": 0.1}, "use model.attention_dropout"),
+        ({"_target_": "builtins.dict"}, "attention=builtins.dict is no attention class"),
         ({"_target_": "custom", "kernel": "magic"}, "magic"),
     ],
 )
