@@ -174,8 +174,12 @@ def kept_checkpoints(run_dir: Path, which: str, number: int) -> list[Path]:
 
 
 def _validation_loss(run_dir: Path, path: Path) -> float | None:
-    """The last validation loss in a checkpoint's epoch up to its update; None: there was none."""
+    """The last validation loss up to a checkpoint's update, for an epoch's in that epoch alone.
+
+    None: there was none. What a finished run was tested on stands in metrics.csv without an epoch.
+    """
     checkpoint = read_checkpoint(path)
+    epochs = path.name.startswith("epoch-")
     metrics = run_dir / "metrics.csv"
     if not metrics.is_file():
         raise UserError(f"--checkpoint average:best:N needs {metrics}, which is not there")
@@ -185,8 +189,9 @@ def _validation_loss(run_dir: Path, path: Path) -> float | None:
                 float(row["val/loss"])
                 for row in csv.DictReader(file)
                 if row.get("val/loss")
-                and int(row["epoch"]) == checkpoint["epoch"]
+                and row.get("epoch")
                 and int(row["step"]) <= checkpoint["global_step"]
+                and (not epochs or int(row["epoch"]) == checkpoint["epoch"])
             ]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{metrics} is torn, or not a run's: {error!r}") from error

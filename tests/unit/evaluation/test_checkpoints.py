@@ -31,6 +31,7 @@ def run_dir(tmp_path):
     rows = ["epoch,step,train/loss,val/loss"]
     for epoch, loss in enumerate(losses):
         rows += [f"{epoch},{100 * epoch + 50},9.0,", f"{epoch},{100 * (epoch + 1)},,{loss}"]
+    rows.append(",500,,0.5")  # the test of a run whose only test split is val
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
