@@ -58,11 +58,22 @@ def export(
         for file in aside.iterdir():
             file.chmod(0o644)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_dir():  # it is empty, and may be somebody's working directory
-            for file in aside.iterdir():
-                file.rename(place / file.name)
+        if place.is_dir():
+            _move(aside, place)
         else:
             aside.rename(place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return check
+
+
+def _move(aside: Path, place: Path) -> None:
+    """All files or none; the empty directory stays, for it may be a mount or where somebody is."""
+    files = [place / file.name for file in aside.iterdir()]
+    try:
+        for file in files:
+            (aside / file.name).rename(file)
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise

@@ -170,7 +170,10 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 def _scores(run_dir: Path | None, origin: str, decoding: DecodingConfig) -> str:
     """Test scores out of the run's results.json, if they are those of these weights."""
-    how = f"Translations were decoded with {_listed(plain_fields(decoding))}."
+    chosen = {"beam": ("beam_size", "length_penalty"), "sample": ("temperature", "top_k", "top_p")}
+    fields = plain_fields(decoding)
+    heeded = {k: fields[k] for k in ("method", *chosen.get(fields["method"], ()))}
+    how = f"Translations were decoded with {_listed(heeded)}."
     file = None if run_dir is None else run_dir / "results.json"
     if run_dir is None or file is None or not file.is_file():
         return "Not measured: there is no results.json beside it. `minitf evaluate` measures."

@@ -38,7 +38,7 @@ def test_the_card_tells_data_recipe_scores_licence_and_command(run_of, load_with
         "# my-model", "data=reverse", "norm=post", "tied_embeddings=two_way", "betas=[0.9, 0.98]",
         "| test | 1,000 | 1.2345 | 3.44 | 41.02 | 60.50 | 12.5 % |", "`nrefs:1|tok:13a`",
         "updates=8000, train_seconds=321.0, device=CPU", "a b'c", "## Licence", "terms of the data",
-        "python train.py data=reverse", "decoded with method=greedy",
+        "python train.py data=reverse", "decoded with method=greedy.",
     ):  # fmt: skip
         assert part in card
     tested = minitf.load(run, device="cpu", checkpoint=os.path.relpath(find_weights(run).origin))
@@ -121,6 +121,20 @@ def test_an_empty_place_may_be_anywhere(load_with, tmp_path, monkeypatch, place)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/x cannot be written: Not a directory"):
         export(load_with("pre_untied"), "safetensors", tmp_path / "file" / "x")
+
+
+def test_a_move_that_fails_leaves_an_empty_place_empty(load_with, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == "tokenizer.json":
+            raise OSError(28, "No space left on device", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space"):
+        export(load_with("pre_untied"), "safetensors", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_languages_are_texts():
