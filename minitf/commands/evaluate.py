@@ -78,19 +78,15 @@ def main(argv: Sequence[str]) -> int:
     if len(translators) > 1:
         _settle(first.config.evaluation, sets, arguments)
     results = [[_evaluate(t, pairs, arguments) for t in translators] for pairs in sets]
+    unwritten = _write(results[0][-1].translations, arguments.translations)
     compared = [_compare(found, arguments) for found in results]
     if arguments.json:
         print(json.dumps(_as_json(results, compared), indent=2, ensure_ascii=False))
     else:
         _print(results, compared)
-    if arguments.translations:  # last: a full disk loses no score
-        lines = [one_line(text) + "\n" for text in results[0][-1].translations]
-        try:
-            Path(arguments.translations).write_bytes("".join(lines).encode())
-        except OSError as error:
-            raise UserError(
-                f"--translations {arguments.translations} could not be written: {error.strerror}"
-            ) from error
+    if unwritten is not None:
+        sys.stdout.flush()  # the scores are not lost with them
+        raise unwritten
     return 0
 
 
@@ -227,6 +223,17 @@ def _compare(found: list["Evaluation"], arguments: argparse.Namespace) -> list["
         lowercase=arguments.lowercase,
         samples=1000 if arguments.samples is None else arguments.samples,
     )
+
+
+def _write(translations: Sequence[str], file: str | None) -> UserError | None:
+    """Write them where there is a file for them; None, or what stood against it."""
+    if file is None:
+        return None
+    try:
+        Path(file).write_bytes("".join(one_line(text) + "\n" for text in translations).encode())
+    except OSError as error:
+        return UserError(f"--translations {file} could not be written: {error.strerror}")
+    return None
 
 
 def _as_json(

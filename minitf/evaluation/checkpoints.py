@@ -146,11 +146,12 @@ def _to_average(run_dir: Path, checkpoint: str) -> list[Path]:
     paths = kept_checkpoints(run_dir, which, number)
     if len(paths) < number:
         kind = paths[0].name.partition("-")[0] if paths else "epoch"
-        own = " with a validation of their own" if which == "best" else ""
-        raise UserError(
-            f"--checkpoint {checkpoint}: {run_dir} has {len(paths)} {kind} checkpoints{own}; "
-            f"train with evaluation.average_{which}={number} to keep as many"
-        )
+        found = f"--checkpoint {checkpoint}: {run_dir} has {len(paths)} {kind} checkpoints"
+        advice = f"train with evaluation.average_{which}={number} to keep as many"
+        if which == "best" and kind == "epoch":
+            found += " with a validation of their own"
+            advice += f", or choose average:last:{number}"
+        raise UserError(f"{found}; {advice}")
     return paths
 
 

@@ -66,9 +66,7 @@ def test_the_best_validations_go_before_the_best_epochs(run_dir):
         write(run_dir / "checkpoints" / f"best-{step:07d}.ckpt", value, step=step, epoch=epoch)
     assert chosen(run_dir, "average:best:2") == 55
     assert chosen(run_dir, "average:last:2") == 3.5
-    with pytest.raises(
-        UserError, match="has 3 best checkpoints with a validation of their own; train"
-    ):
+    with pytest.raises(UserError, match="has 3 best checkpoints; train with"):
         find_weights(run_dir, "average:best:4")
 
 
@@ -122,7 +120,7 @@ def test_a_choice_that_is_not_there_is_answered(run_dir, checkpoint, message):
     [
         (
             "epoch,step,val/loss\n0,100,3.0\n1,150,\n",  # no other epoch has one of its own
-            "has 1 epoch checkpoints with a validation of their own; ",
+            "has 1 epoch checkpoints with a validation of their own; .* or choose average:last:2",
         ),
         ("epoch,val/loss\n0,1.5\n", "is torn, or not a run's"),
     ],
