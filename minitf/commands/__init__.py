@@ -67,15 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(ended.__context__, BrokenPipeError):
             return 141
         raise
-    except Exception as error:
-        chain: BaseException | None = error
-        while chain is not None and not isinstance(chain, KeyboardInterrupt):
-            chain = chain.__cause__ or chain.__context__
-        if chain is None:
+    except BaseException as error:
+        stopped = _ctrl_c(error)
+        if stopped is None:
             raise
-        say("")  # a library made an error of its own out of Ctrl-C
-        return 130
-    except KeyboardInterrupt as stopped:
         if argv is None:  # the process ends: a further Ctrl-C would only interrupt Python's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"\n{stopped}" if str(stopped) else "")
@@ -99,6 +94,13 @@ def _run(arguments: list[str]) -> int:
     code: int = importlib.import_module(f"minitf.commands.{name}").main(arguments)
     sys.stdout.flush()  # a closed pipe shows here, not after the exit code is decided
     return code
+
+
+def _ctrl_c(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error is, or that a library made it of."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _fail(message: str) -> int:

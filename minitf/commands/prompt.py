@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from minitf.commands.notice import say
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def converse(job: "Job", output: TextIO) -> None:
                     job.map_file, job.map_refused = map_file, None  # of the next sentence, then
                     raise map_refused
             except (UserError, OSError) as error:
-                print(f"minitf: {error}", file=sys.stderr)
+                say(f"minitf: {error}")
             except KeyboardInterrupt:
                 print("^C")
 

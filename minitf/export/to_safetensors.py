@@ -9,6 +9,7 @@ import torch
 from minitf.config.compose import plain
 from minitf.evaluation import Translator, load
 from minitf.evaluation.stored import EXPORT_FORMAT
+from minitf.export.command import without_places
 from minitf.export.parts import Check, compare_logits, probe
 
 _OF_THE_RUN = ("run_dir", "resume", "logger")
@@ -61,4 +62,5 @@ def _config(translator: Translator) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     whole = plain(OmegaConf.structured(translator.config))
+    whole["data"] = without_places(whole["data"])
     return {group: value for group, value in whole.items() if group not in _OF_THE_RUN}

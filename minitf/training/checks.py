@@ -1,4 +1,4 @@
-"""What can be refused before the data are read, rather than after the training."""
+"""What is refused in one line, as early as it shows: most of it before the data are read."""
 
 import math
 from typing import Any

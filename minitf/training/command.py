@@ -167,7 +167,7 @@ def _quoted(argument: str) -> str:
 def _with_run_dir(arguments: list[str]) -> list[str]:
     """`resume=DIR` also says where the run lies, before Hydra makes a directory for it."""
     resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
-    if not resumes or resumes[-1] in ("", "null"):
+    if not resumes or resumes[-1] == "null":
         return arguments
     if any(a.startswith("run_dir=") for a in arguments):
         _fail("resume=DIR goes on in DIR; leave run_dir out")

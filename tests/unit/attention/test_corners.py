@@ -1,7 +1,5 @@
 """Corners in which a user of torch's module may find himself, each beside torch's own."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -217,14 +215,14 @@ def test_a_cache_where_queries_alone_want_gradients(kernel):
 
 def test_a_cache_begun_in_inference_mode_goes_on_outside():
     attention, cache = pair()[1].eval(), KeyValueCache()
-    x = torch.randn(B, 3, E)
-    first, rest = x[:, :2], x[:, 2:]
+    x = torch.randn(B, 4, E)
+    first, second, rest = x[:, :2], x[:, 2:3], x[:, 3:]
     with torch.inference_mode():
         attention(first, first, first, cache=cache)
-        attention(rest, rest, rest, cache=copy.copy(cache))
+        attention(second, second, second, cache=cache)  # there is room for one more now
     with torch.no_grad():
         found = attention(rest, rest, rest, cache=cache)[0]
-        torch.testing.assert_close(found, attention(x, x, x)[0][:, 2:])
+        torch.testing.assert_close(found, attention(x, x, x)[0][:, 3:])
 
 
 def test_blockwise_dropout_inside_a_function_transform(monkeypatch):

@@ -1,5 +1,6 @@
 """A safetensors export is read back bit for bit, and nothing else passes for one."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import torch
 
 import minitf
 from minitf.config.errors import UserError
+from minitf.config.schema import TextFilesConfig
 from minitf.export import export
 
 TEXTS = ["A small dog sleeps.", "", "Why does </s> nobody laugh at Gänse?"]
@@ -46,6 +48,15 @@ def test_an_export_of_an_export_is_the_same(exported, tmp_path):
     export(minitf.load(exported, device="cpu"), "safetensors", tmp_path / "again")
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         assert (exported / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+
+
+def test_nobody_is_told_where_the_data_lay(run_of, tmp_path):
+    translator = minitf.load(run_of("pre_untied"), device="cpu")
+    data = TextFilesConfig(root="/home/me/secret", train="~/secret/train", lowercase=True)
+    config = dataclasses.replace(translator.config, data=data)
+    export(dataclasses.replace(translator, config=config), "safetensors", tmp_path / "out")
+    assert "secret" not in (tmp_path / "out" / "config.json").read_text()
+    assert minitf.load(tmp_path / "out", device="cpu").lowercases
 
 
 def test_the_attention_chosen_for_the_export_is_stored(run_of, tmp_path):

@@ -35,8 +35,10 @@ def test_both_attentions_give_the_same_maps(make_model, batch):
 
 def test_maps_leave_the_model_as_it_was(make_model, batch):
     model = make_model(dropout=0.5).train()
+    model.encoder.eval()  # frozen, say
     maps = model.attention_maps(*batch)
-    assert model.training
+    assert model.decoder.training
+    assert not any(module.training for module in model.encoder.modules())
     assert all(not module._forward_hooks for module in model.modules())
     assert all(not module._forward_pre_hooks for module in model.modules())
     again = model.attention_maps(*batch)
