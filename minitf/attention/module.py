@@ -217,6 +217,8 @@ class MultiHeadAttention(nn.Module):
             if cache is None and follows_torch(self, query, key, value, masks, need_weights):
                 traced = torch.compiler.is_compiling() or is_transformed(query)
                 inference = not traced
+        elif kernel not in KERNELS:  # set since the module was made
+            check_kernel(kernel)
 
         weights: Tensor | None
         if inference:

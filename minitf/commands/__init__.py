@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, what the sub-command returns, 2 for an error that the user can put right,
-        130 for Ctrl-C, 141 where the reader of the output went away.
+        130 for Ctrl-C, 141 where the reader of the output went away. SIGTERM ends the process with
+        143.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stderr is None:  # closed by who started us; nothing said there is a loss
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file or to /dev/null")
     warnings.formatwarning = _warning  # type: ignore[assignment]
+    if argv is None:  # so that what was begun is cleared away
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         return _run(arguments)
     except UserError as error:
@@ -94,6 +97,10 @@ def _run(arguments: list[str]) -> int:
     code: int = importlib.import_module(f"minitf.commands.{name}").main(arguments)
     sys.stdout.flush()  # a closed pipe shows here, not after the exit code is decided
     return code
+
+
+def _terminated(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _ctrl_c(error: BaseException | None) -> KeyboardInterrupt | None:

@@ -231,6 +231,7 @@ class DecodingConfig:
     """How a trained model writes its output."""
 
     method: DecodingMethod = DecodingMethod.greedy
+    """Implied on the command line by an option that one method alone reads, such as a beam size."""
     beam_size: int = 5
     n_best: int = 1
     length_penalty: float = 1.0

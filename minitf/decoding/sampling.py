@@ -64,14 +64,21 @@ def choose(log_prob: Tensor, uniform: Tensor, config: DecodingConfig) -> Tensor:
         kept = min(config.top_k or logits.size(-1), logits.size(-1))
         logits, tokens = logits.topk(kept, dim=-1)  # sorted
     probability = logits.softmax(-1)
-    cumulative = probability.cumsum(-1)
+    cumulative = _summed(probability)
     if config.top_p < 1.0:
         # The likeliest tokens whose sum reaches top_p: those before which it was not reached yet.
         probability = probability.masked_fill(cumulative - probability >= config.top_p, 0.0)
-        cumulative = probability.cumsum(-1)
+        cumulative = _summed(probability)
     goal = uniform.unsqueeze(-1) * cumulative[..., -1:]
     position = (cumulative <= goal).sum(-1, keepdim=True)
     return (position if tokens is None else tokens.gather(-1, position)).squeeze(-1)
+
+
+def _summed(probability: Tensor) -> Tensor:
+    """Sums up to each token; those of a GPU have no fixed order, which `deterministic` refuses."""
+    if probability.device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
+        return probability.cpu().cumsum(-1).to(probability.device)
+    return probability.cumsum(-1)
 
 
 def _uniform(seed: int, source: list[int], sample: int, steps: int) -> Tensor:

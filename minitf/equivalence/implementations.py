@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import nn
 
+from minitf.attention.errors import AttentionError
+from minitf.attention.kernels import KERNELS
 from minitf.config.errors import UserError
 from minitf.evaluation.build import ATTENTIONS, import_class
 
@@ -46,6 +48,8 @@ class Implementation:
             module = self.build(embed_dim, num_heads, **{**kwargs, **self.options})
         except Exception as error:  # whatever a user's constructor raises is told in one line
             message = " ".join(str(error).split())
+            if isinstance(error, AttentionError):  # says which argument
+                raise UserError(f"{self.label} cannot be built: {message}") from error
             raise UserError(
                 f"{self.label} cannot be built with {embed_dim}, {num_heads}, "
                 f"{', '.join(kwargs)}: {type(error).__name__}: {message}"
@@ -88,7 +92,7 @@ def resolve(side: str, config: str | Mapping[str, Any]) -> Implementation:
         if name not in ATTENTIONS:
             raise UserError(
                 f"{side} must be one of {', '.join(ATTENTIONS)}, or {side}._target_=package.Class; "
-                f"got {name!r}{neighbours(str(name), ATTENTIONS)}"
+                f"got {name!r}{_meant(side, str(name))}"
             )
         target = ATTENTIONS[name]
     build = import_class(target, f"{side}._target_")
@@ -111,6 +115,12 @@ def _check_options(
             raise UserError(f"{side}.{option} cannot be set: verify varies it over its cases")
         if option == "rotary_base":
             raise UserError(f"{side}.rotary_base cannot be set: use model.positions=rotary")
+
+
+def _meant(side: str, name: str) -> str:
+    if name in KERNELS:
+        return f", a kernel: {side}.kernel={name}"
+    return neighbours(name, ATTENTIONS)
 
 
 def neighbours(word: str, known: Iterable[str]) -> str:

@@ -134,6 +134,8 @@ def parse(arguments: Sequence[str]) -> VerifySettings:
                     f"an option reads KEY=VALUE, or is one of {', '.join(SETTINGS)}; "
                     f"got {argument!r}{neighbours(key, [*_KEYS, *SETTINGS])}"
                 )
+            if values.get("setting", key) != key:
+                raise UserError(f"{' and '.join(SETTINGS)} exclude each other: leave one out")
             values["setting"] = key
             continue
         group, _, rest = key.partition(".")

@@ -17,7 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from minitf.config import UserError
-from minitf.config.compose import GROUPS, config_dir, load_config, plain, register, typed
+from minitf.config.compose import (
+    GROUPS,
+    config_dir,
+    load_config,
+    plain,
+    register,
+    to_dataclass,
+    typed,
+)
 from minitf.config.messages import explain, places_of
 from minitf.config.schema import TrainConfig
 from minitf.training.sweep import Sweep, print_summary
@@ -46,6 +54,7 @@ def main() -> None:
         else:
             _refuse_dashes(sys.argv[1:])
             _refuse_empty(sys.argv[1:])
+            _refuse_folders_apart(sys.argv[1:])
             sys.argv[1:] = map(_quoted, _with_run_dir(_flags_first(sys.argv[1:])))
             try:
                 _hydra_main()
@@ -91,6 +100,7 @@ def _hydra_main(config: DictConfig) -> float | None:
     try:
         if config.resume is not None:
             config = resumed(config, overrides)
+        choose_decoding(config, overrides)
         best = _run(config, sweep)
         if sweep is not None:
             _finished.append((sweep.name, Path(config.run_dir)))
@@ -156,6 +166,20 @@ def _refuse_empty(arguments: list[str]) -> None:
             raise UserError(f"{argument} has no value: name a directory, or leave it out")
 
 
+def _refuse_folders_apart(arguments: list[str]) -> None:
+    """Processes that torchrun starts would each name a folder by their own clock.
+
+    Raises:
+        UserError: there are several, and none is told where the run lies.
+    """
+    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and not any(a.startswith(("run_dir=", "resume=")) for a in arguments):
+        raise UserError(
+            "under torchrun the processes need one directory: give run_dir=DIR (or leave torchrun "
+            "out: trainer.devices=N starts them too)"
+        )
+
+
 def _quoted(argument: str) -> str:
     """Quote a plain value with letters beyond ASCII, which Hydra reads in quotes alone."""
     key, equals, value = argument.partition("=")
@@ -206,6 +230,30 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     config.resume = composed.resume
     config.run_dir = str(run_dir)
     return config
+
+
+def choose_decoding(config: DictConfig, overrides: list[str]) -> None:
+    """Set the method that typed decoding options imply, as in the commands: a beam size means beam.
+
+    Args:
+        config: of the run; its evaluation.decoding.method is set.
+        overrides: the command line's.
+
+    Raises:
+        UserError: a typed option is not read by the typed method.
+    """
+    place = "evaluation.decoding."
+    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
+    names = [key.removeprefix(place) for key in keys if key.startswith(place)]
+    if names:
+        from minitf.evaluation.options import decoding_options
+
+        base = to_dataclass(config.evaluation.decoding)
+        try:
+            chosen = decoding_options(base, **{name: getattr(base, name) for name in names})
+        except UserError as error:
+            raise UserError(str(error).replace("decoding.", place)) from error
+        config.evaluation.decoding.method = chosen.method
 
 
 def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:

@@ -96,6 +96,10 @@ def learning_rate_ratio(update: int, config: ScheduleConfig, total_updates: floa
     return 1 - (1 - config.min_ratio) * progress
 
 
+_DECAYING = (ScheduleKind.cosine, ScheduleKind.warmup_stable_decay)
+_FALLING = (ScheduleKind.inverse_sqrt, *_DECAYING)
+
+
 def check_schedule(config: ScheduleConfig) -> None:
     """Check the schedule's numbers.
 
@@ -108,6 +112,14 @@ def check_schedule(config: ScheduleConfig) -> None:
         raise UserError(f"schedule.min_ratio must be in [0, 1]; got {config.min_ratio}")
     if config.decay_steps is not None and config.decay_steps < 1:
         raise UserError(f"schedule.decay_steps must be at least 1; got {config.decay_steps}")
+    readers = {"min_ratio": _FALLING, "decay_steps": _DECAYING}
+    for key, names in readers.items():
+        if getattr(config, key) and config.name not in names:
+            readers_of = ", ".join(name.value for name in names)
+            raise UserError(
+                f"schedule.{key} is read by {readers_of}, not by schedule={config.name.value}: "
+                "leave it out"
+            )
 
 
 def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: float) -> LambdaLR:

@@ -156,6 +156,11 @@ def _train(
     if settings.cuda_graphs:
         check_cuda_graphs(settings, trainer)
     resumed_at = _resume_point(last, tokenizer) if resume else None
+    if resumed_at is not None and resumed_at > trainer.max_steps > 0:
+        raise UserError(
+            f"trainer.max_steps={trainer.max_steps} is fewer than the {resumed_at} updates that "
+            f"{shown(run_dir)} has made: give more, or leave it out to test the run again"
+        )
     if rank_zero:
         begin(run_dir, stored["config"], tokenizer, resume=resume)
         trainer.loggers = build_loggers(
@@ -170,7 +175,7 @@ def _train(
         f"run        {shown(run_dir)}",
         highlight=False,
     )
-    if resumed_at is not None and resumed_at >= trainer.max_steps > 0:
+    if resumed_at is not None and resumed_at == trainer.max_steps:
         console.print(
             f"           it has made {resumed_at:,} updates already and is tested again; "
             "trainer.max_steps above that trains on",

@@ -38,6 +38,7 @@ def quiet_lightning() -> None:
         ".*lr_scheduler.step.. before .optimizer.step.*",
         ".*The dirpath has changed from.*",
         ".*The `srun` command is available.*",
+        ".*to accumulate the metric across devices.*",  # each validates the whole
     ):
         warnings.filterwarnings("ignore", message=pattern)
 

@@ -1,12 +1,15 @@
 """Two processes train what one would: tokens count alike wherever their batch falls."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.integration.conftest import Train
+from tests.integration.conftest import TOY, TRAIN, Train
 
 OVERRIDES = (
     "model.dropout=0.0",
@@ -50,4 +53,28 @@ def test_two_processes_resume_exactly(train: Train, tmp_path: Path) -> None:
     rest = train("resume=parts", "trainer.max_steps=40", toy=False)
     assert rest.returncode == 0, rest.stderr
     one, two = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_torchrun_needs_a_directory_for_all(train: Train, tmp_path: Path) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+    refused = train(env=started)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: under torchrun the processes need one directory: give")
+    assert not list(tmp_path.iterdir())
+
+
+def test_torchrun_trains_what_lightnings_own_processes_do(tmp_path: Path) -> None:
+    parallel = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for start, run_dir in ((torchrun, "torchrun"), ([sys.executable], "lightning")):
+        done = subprocess.run(
+            [*start, str(TRAIN), *TOY, *parallel, f"run_dir={run_dir}"],
+            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
+            text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("test results") == 1
+        assert "sync_dist" not in done.stderr
+    one, two = _weights(tmp_path / "torchrun"), _weights(tmp_path / "lightning")
     assert all(torch.equal(one[name], two[name]) for name in one)

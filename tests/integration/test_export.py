@@ -1,5 +1,10 @@
 """`minitf export` as a user runs it."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 import minitf
@@ -38,3 +43,28 @@ def test_what_is_wrong_takes_one_line(tiny_run, capsys, arguments, message):
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_export_that_is_ended_leaves_nothing(tiny_run, tmp_path, sent, code):
+    program = (
+        "import sys, time; from minitf.commands import main\n"
+        "from minitf.export import to_safetensors\n"
+        "def check(*_): print('written', flush=True); time.sleep(60)\n"
+        "to_safetensors.check = check\n"
+        "sys.exit(main())"
+    )
+    output = tmp_path / "model"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "export", str(tiny_run), "--to", "safetensors",
+         "--output", str(output)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout.readline() == "written\n"
+    assert len(list(tmp_path.iterdir())) == 1  # aside
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())

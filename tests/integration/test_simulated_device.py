@@ -69,6 +69,27 @@ with SimulatedDevice():
     attention(x, x, x, key_padding_mask=padding, is_causal=True, need_weights=False)
 """
 
+DETERMINISTIC_SAMPLING = f"""
+import torch
+from minitf.config.schema import DecodingConfig
+from minitf.decoding.sampling import choose
+from {SIMULATED} import SimulatedDevice, register
+
+DEVICE = register()
+torch.manual_seed(5)
+logits = torch.randn(7, 3, 101, dtype=torch.float64)
+uniform = torch.rand(7, 3, dtype=torch.float64)
+with SimulatedDevice():
+    for config in (DecodingConfig(), DecodingConfig(top_k=11, top_p=0.8)):
+        expected = choose(logits, uniform, config)
+        # The simulated device has no float64 of its own.
+        torch.use_deterministic_algorithms(True)
+        found = choose(logits.float().to(DEVICE), uniform.float().to(DEVICE), config)
+        torch.use_deterministic_algorithms(False)
+        assert torch.equal(found.cpu(), expected)
+print("equal")
+"""
+
 
 def run(*arguments, cwd):
     root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -87,6 +108,11 @@ def test_every_call_of_the_attention(tmp_path):
 def test_the_simulation_sees_what_was_left_on_the_cpu(tmp_path):
     done = run("-c", A_CPU_MASK, cwd=tmp_path)
     assert "tensors on two devices; on the CPU: [torch.Size([1, 1, 7, 7])]" in done.stderr
+
+
+def test_sampling_with_deterministic_algorithms(tmp_path):
+    done = run("-c", DETERMINISTIC_SAMPLING, cwd=tmp_path)
+    assert done.stdout == "equal\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,9 @@ def test_on_resume_what_can_change_does_and_the_rest_is_refused(
         refused = train("resume=run", override, toy=False)
         assert refused.returncode == 2
         assert re.fullmatch(f"error: {was} in run and cannot change on .*\n", refused.stderr)
+    refused = train("resume=run", "trainer.max_steps=39", toy=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: trainer.max_steps=39 is fewer than the 40 updates")
     assert (tmp_path / "run" / "config.yaml").read_text() == config
 
     longer = train("resume=run", "trainer.max_steps=50", "optimizer.lr=2e-4",
@@ -245,6 +248,17 @@ def test_on_resume_what_can_change_does_and_the_rest_is_refused(
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     groups = last["optimizer_states"][0]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_typed_decoding_options_imply_their_method(train: Train, tmp_path: Path) -> None:
+    for arguments, method in (
+        (("run_dir=run", "evaluation.decoding.beam_size=3"), "beam"),
+        (("resume=run", "evaluation.decoding.temperature=0.5"), "sample"),
+    ):
+        done = train(*arguments, toy="run_dir=run" in arguments)
+        assert done.returncode == 0, done.stderr
+        config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+        assert config["evaluation"]["decoding"]["method"] == method
 
 
 def test_a_start_that_is_refused_leaves_nothing(train: Train, tmp_path: Path) -> None:
@@ -393,6 +407,10 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
         (
             ["optimizer.lr=1e9", "trainer.max_steps=3", "trainer.log_every_n_steps=50"],
             "the validation loss became nan at update 3; try a lower optimizer.lr",
+        ),
+        (
+            ["evaluation.decoding.method=sample", "evaluation.decoding.beam_size=3"],
+            "evaluation.decoding.beam_size is read with method=beam only; received method=sample",
         ),
         (["run_dir="], "run_dir= has no value: name a directory, or leave it out"),
         (["+nonsense=1"], "there is no key or group 'nonsense'"),

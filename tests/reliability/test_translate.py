@@ -23,7 +23,8 @@ def expected(tiny_run, sentences):
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+    ("sent", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
 def test_a_signal_loses_no_line_that_was_translated(tiny_run, expected, tmp_path, sent, code):
     output = tmp_path / "out.txt"

@@ -233,3 +233,11 @@ def test_blockwise_dropout_inside_a_function_transform(monkeypatch):
     gradient = torch.func.grad(lambda x: attention(x, x, x, need_weights=False)[0].sum())(x)
     assert gradient.isfinite().all()
     assert gradient.any()
+
+
+def test_a_kernel_set_since_that_does_not_exist():
+    _, ours = pair()
+    ours.kernel = "fest"
+    x = torch.randn(B, T, E)
+    with pytest.raises(AttentionError, match=r"kernel must be one of auto, .*, got 'fest'"):
+        ours(x, x, x)

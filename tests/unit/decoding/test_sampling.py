@@ -106,3 +106,18 @@ def test_top_k_of_one_is_greedy(make_model, decode, src):
     greedy, sampled = decode(model, src), decode(model, src, **SAMPLE, top_k=1, temperature=5.0)
     assert [h[0].tokens for h in sampled] == [h[0].tokens for h in greedy]
     assert [h[0].log_prob for h in sampled] == pytest.approx([h[0].log_prob for h in greedy])
+
+
+@pytest.mark.gpu
+def test_deterministic_algorithms_on_a_gpu():
+    """torch's sums along a row have no deterministic form there."""
+    logits = torch.randn(7, 3, 101, dtype=torch.float64)
+    uniform = torch.rand(7, 3, dtype=torch.float64)
+    config = DecodingConfig(top_p=0.9)
+    expected = choose(logits, uniform, config)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = choose(logits.cuda(), uniform.cuda(), config)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(found.cpu(), expected)

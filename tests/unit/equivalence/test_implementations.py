@@ -25,6 +25,7 @@ def test_names_and_classes():
             {"_target_": "nowhere.Attention"},
             "candidate._target_=nowhere.Attention: cannot import nowhere .*PYTHONPATH",
         ),
+        ("fast", "or candidate._target_=.*; got 'fast', a kernel: candidate.kernel=fast"),
         ({"_target_": "torch.nn.Nothing"}, "torch.nn has no 'Nothing'"),
         ({"_target_": "Attention"}, "a class's import path"),
         ({"_target_": "math.pi"}, "must be a class, but it is of type float"),
@@ -37,3 +38,8 @@ def test_a_mistake_is_one_line(config, message):
     with pytest.raises(UserError, match=message) as caught:
         resolve("candidate", config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kernel_that_does_not_exist():
+    with pytest.raises(UserError, match=r"^custom\(kernel=fest\) cannot be built: kernel must be"):
+        resolve("candidate", {"name": "custom", "kernel": "fest"})(6, 2)

@@ -59,3 +59,9 @@ def test_a_mistake_is_one_line_that_helps(argument, message):
     with pytest.raises(UserError, match=message) as caught:
         parse([argument])
     assert "\n" not in str(caught.value)
+
+
+def test_two_settings_at_once_are_refused():
+    with pytest.raises(UserError, match=r"^quick and thorough exclude each other: leave one out$"):
+        parse(["quick", "level=op", "thorough"])
+    assert parse(["thorough", "thorough"]).setting == "thorough"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -124,9 +125,14 @@ def test_a_schedule_with_an_end_needs_one(name: str) -> None:
         ({"warmup_steps": -1}, "schedule.warmup_steps must be at least 0; got -1"),
         ({"min_ratio": 1.5}, r"schedule.min_ratio must be in \[0, 1\]; got 1.5"),
         ({"decay_steps": 0}, "schedule.decay_steps must be at least 1; got 0"),
+        ({"decay_steps": 7}, "decay_steps is read by cosine, .*, not by schedule=inverse_sqrt"),
+        (
+            {"name": ScheduleKind.constant, "min_ratio": 0.5},
+            "schedule.min_ratio is read by inverse_sqrt, .*, not by schedule=constant: leave it",
+        ),
     ],
 )
-def test_schedule_values_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
+def test_schedule_values_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
     with pytest.raises(UserError, match=message):
         build_schedule(optimizer, ScheduleConfig(**options), 100)

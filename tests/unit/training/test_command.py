@@ -1,0 +1,42 @@
+"""What the command line means beyond Hydra's own reading of it."""
+
+import pytest
+
+from minitf.config import UserError
+from minitf.config.compose import compose_config
+from minitf.training.command import choose_decoding
+
+PLACE = "evaluation.decoding."
+
+
+@pytest.mark.parametrize(
+    ("typed", "method"),
+    [
+        (["beam_size=5"], "beam"),
+        (["n_best=2"], "beam"),
+        (["early_stopping=never"], "beam"),
+        (["top_k=0"], "sample"),
+        (["method=greedy", "length_penalty=0.5"], "greedy"),
+        (["min_length=2"], "greedy"),
+        ([], "greedy"),
+    ],
+)
+def test_typed_decoding_options_imply_their_method(typed: list[str], method: str) -> None:
+    """As in the commands, and though the value is the default."""
+    overrides = [PLACE + option for option in typed]
+    config = compose_config(overrides)
+    choose_decoding(config, overrides)
+    assert config.evaluation.decoding.method.value == method
+
+
+def test_an_option_that_the_typed_method_does_not_read_is_refused() -> None:
+    overrides = [PLACE + "method=greedy", PLACE + "beam_size=5"]
+    message = r"^evaluation\.decoding\.beam_size is read with method=beam only; received method="
+    with pytest.raises(UserError, match=message):
+        choose_decoding(compose_config(overrides), overrides)
+
+
+def test_an_experiments_method_stays_where_nothing_is_typed() -> None:
+    config = compose_config(["experiment=multi30k_published"])
+    choose_decoding(config, ["experiment=multi30k_published", "seed=3"])
+    assert config.evaluation.decoding.method.value == "beam"
