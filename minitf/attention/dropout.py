@@ -17,14 +17,16 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """Zero each element with probability p and scale the rest by 1 / (1 - p), in training.
 
     Srivastava et al. 2014, in the inverted form. On a CPU the probability is rounded to a multiple
-    of 2^-16; elsewhere, and in a compiled or transformed graph, this is torch's own function.
+    of 2^-16; elsewhere, for p above 0.9 and in a compiled or transformed graph this is torch's own
+    function.
 
     Args:
         x: any shape.
         p: from 0 to 1.
     """
     dropped = round(p * _LEVELS)
-    usable = x.device.type == "cpu" and 0 < dropped < _LEVELS
+    # Beyond 0.9 what the rounding does to 1 / (1 - p) would show.
+    usable = x.device.type == "cpu" and dropped > 0 and p <= 0.9
     if not usable or torch.compiler.is_compiling() or is_transformed(x):
         return F.dropout(x, p)
     return x * _kept(x, dropped).to(x.dtype).mul_(1.0 / (1.0 - p))

@@ -73,7 +73,7 @@ def build_mask(
     if S == 0 and num_extra_keys == 0:  # no query sees a key
         return AttentionMask(None, False, query.new_ones(1, 1, 1, 1, dtype=torch.bool))
     alone = padding is None and num_extra_keys == 0  # then attn_mask or is_causal is all there is
-    if is_causal and mask is None and (T > 1 or offset == 0):
+    if is_causal and mask is None and (T > 1 or offset == 0 or offset + 1 < S):
         if alone and offset == 0:
             return AttentionMask(None, True, None)
         mask = causal_mask(T, S, query.device, offset)[None, None]

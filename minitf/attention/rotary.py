@@ -19,9 +19,11 @@ def rotate(x: Float[Tensor, "B H T D"], base: float, offset: int = 0) -> Float[T
         offset: the first position.
     """
     T, D = x.shape[2:]
-    # Angles are computed in float32: bfloat16 cannot tell position 257 from 258.
-    theta = base ** (torch.arange(0, D, 2, device=x.device, dtype=torch.float32) / -D)
-    position = torch.arange(offset, offset + T, device=x.device, dtype=torch.float32)
+    # In float64 where there is one: bfloat16 cannot tell position 257 from 258, and the angle of
+    # position 100,000 is wrong in float32's third digit.
+    exact = torch.float64 if x.device.type in ("cpu", "cuda") else torch.float32
+    theta = base ** (torch.arange(0, D, 2, device=x.device, dtype=exact) / -D)
+    position = torch.arange(offset, offset + T, device=x.device, dtype=exact)
     angle = torch.outer(position, theta)  # (T, D/2)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from minitf.commands.notice import say
 from minitf.config.errors import UserError
+from minitf.config.own_code import refusal_of_own_code
 
 COMMANDS = {
     "verify": "certify that two attention implementations do the same",
@@ -73,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         stopped = _ctrl_c(error)
         if stopped is None:
-            raise
+            refusal = refusal_of_own_code(error) if isinstance(error, Exception) else None
+            if refusal is None:
+                raise
+            return _fail(str(refusal))
         if argv is None:  # the process ends: a further Ctrl-C would only interrupt Python's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"\n{stopped}" if str(stopped) else "")

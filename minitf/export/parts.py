@@ -100,14 +100,19 @@ def need(package: str, engine: str) -> ModuleType:
 
 
 def probe(translator: Translator, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random token ids to compare engines on: sources (3, 13) and targets (3, 8), padded."""
+    """Random token ids to compare engines on: sources (3, 13) and targets (3, 8), padded.
+
+    Shorter where the model has positions for fewer.
+    """
     tokenizer = translator.tokenizer
     generator = torch.Generator().manual_seed(seed)
     first = max(tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id) + 1
-    src = torch.randint(first, tokenizer.vocab_size, (3, 13), generator=generator)
-    tgt = torch.randint(first, tokenizer.vocab_size, (3, 8), generator=generator)
+    longest = num_positions(translator)
+    S, T = min(13, longest), min(8, longest)
+    src = torch.randint(first, tokenizer.vocab_size, (3, S), generator=generator)
+    tgt = torch.randint(first, tokenizer.vocab_size, (3, T), generator=generator)
     tgt[:, 0] = tokenizer.bos_id
-    for row, length in enumerate((13, 9, 4)):
+    for row, length in enumerate((S, min(9, S), min(4, S))):
         src[row, length - 1] = tokenizer.eos_id
         src[row, length:] = tokenizer.pad_id
     return src, tgt

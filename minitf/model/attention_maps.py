@@ -52,6 +52,13 @@ def attention_maps(model: "Transformer", src: Tensor, tgt: Tensor) -> dict[str, 
     try:
         model.eval()  # dropped-out weights would not sum to one
         model(src, tgt)
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # an attention that has none may say so in its own way
+        raise ValueError(
+            "the attention gives no weights: asked with need_weights=True it raised "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     finally:
         for module, was_training in were_training.items():
             module.training = was_training

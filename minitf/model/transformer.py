@@ -261,8 +261,9 @@ class Transformer(nn.Module):
         """Attention weights per layer and head, for looking at.
 
         Returns:
-            "encoder" (L, B, H, S, S), "decoder" (L, B, H, T, T) and "cross" (L, B, H, T, S); each
-            row sums to one, or to less where a learned key or one of zeros got the rest.
+            "encoder" (L, B, H, S, S), "decoder" (L, B, H, T, T) and "cross" (L, B, H, T, S). Of
+            minitf's and torch's attention each row sums to one, or to less where a learned key or
+            one of zeros got the rest.
 
         Raises:
             ValueError: an attention gives no weights.

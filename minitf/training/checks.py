@@ -16,6 +16,7 @@ from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
 from minitf.training.data import TranslationData
 from minitf.training.optimizer import check_optimizer, check_schedule
+from minitf.training.results import results_keys
 
 LARGEST_SEED = 2**32 - 1
 
@@ -64,6 +65,11 @@ def check_settings(settings: TrainConfig) -> None:
             f"trainer.strategy={strategy} cuts the model in parts, which minitf does not train; "
             "use ddp, with the whole model on each device"
         )
+    tests = getattr(settings.data, "tests", ())
+    if taken := sorted(results_keys() & set(tests)):
+        raise UserError(
+            f"data.tests: {taken[0]} is a key of results.json itself: choose another name"
+        )
     _check_evaluation(settings.evaluation)
 
 
@@ -75,7 +81,7 @@ def _drops(settings: TrainConfig) -> bool:
 def _check_trainer(options: dict[str, Any]) -> None:
     """Check what Lightning takes without a word, or stumbles over."""
     whole = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "max_steps": -1,
-             "log_every_n_steps": 0}  # fmt: skip
+             "log_every_n_steps": 1}  # fmt: skip
     for name, least in whole.items():
         value = options.get(name)
         if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):

@@ -27,8 +27,9 @@ from minitf.config.compose import (
     typed,
 )
 from minitf.config.messages import explain, places_of
+from minitf.config.own_code import refusal_of_own_code
 from minitf.config.schema import TrainConfig
-from minitf.training.sweep import Sweep, print_summary
+from minitf.training.sweep import Sweep, print_summary, short_names
 
 _failures: list[str] = []
 """Of a sweep's jobs: one that a user can put right does not keep the others back."""
@@ -60,9 +61,11 @@ def main() -> None:
                 _hydra_main()
             finally:
                 if _finished:
-                    print_summary(_finished, Console(soft_wrap=True))
+                    print_summary(_finished, _failures, Console(soft_wrap=True))
         if _failures:
-            _fail(f"{len(_failures)} of the sweep's runs failed: {'; '.join(_failures)}")
+            finished = [name for name, _ in _finished]
+            names = short_names([*_failures, *finished])[: len(_failures)]
+            _fail(f"{len(_failures)} of the sweep's runs failed: {'; '.join(names)}")
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
@@ -108,7 +111,7 @@ def _hydra_main(config: DictConfig) -> float | None:
     except UserError as error:  # here, because Hydra prints lines of its own about a failed job
         if sweep is None:
             _fail(str(error))
-        print(f"error: {sweep.name}: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         _failures.append(sweep.name)
         return math.nan  # a sweeper that compares results takes it for none
 
@@ -122,6 +125,12 @@ def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     except Interrupted as interrupted:
         _ignore_signals()
         sys.exit(interrupted.exit_code)
+    except UserError:
+        raise
+    except Exception as error:
+        if (refusal := refusal_of_own_code(error)) is not None:
+            raise refusal from error
+        raise
 
 
 def _ignore_signals() -> None:

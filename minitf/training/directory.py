@@ -71,11 +71,12 @@ def begin(run_dir: Path, config: dict[str, Any], tokenizer: TextTokenizer, *, re
     OmegaConf.save(OmegaConf.create(config), partial)
     partial.replace(run_dir / "config.yaml")
     latest = Path("outputs") / "latest"
-    latest.parent.mkdir(exist_ok=True)
-    if latest.is_symlink() or not latest.exists():
-        temporary = latest.with_name(f".latest-{os.getpid()}")
-        temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
-        temporary.replace(latest)
+    with contextlib.suppress(OSError):  # a convenience, which not every place has
+        latest.parent.mkdir(exist_ok=True)
+        if latest.is_symlink() or not latest.exists():
+            temporary = latest.with_name(f".latest-{os.getpid()}")
+            temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
+            temporary.replace(latest)
 
 
 def shown(path: Path) -> str:

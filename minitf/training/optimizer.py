@@ -14,13 +14,17 @@ from minitf.model.embeddings import LearnedPositions
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight matrices decay; biases, normalisation weights and embeddings do not."""
+    """Weight matrices decay; biases, normalisation weights and embeddings do not.
+
+    A matrix has two or more dimensions above one: a learned key (1, 1, E) or a temperature for each
+    head (H, 1, 1) is none.
+    """
     tables = (nn.Embedding, LearnedPositions)
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, tables)}
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for parameter in model.parameters():
-        matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
+        matrix = sum(size > 1 for size in parameter.shape) >= 2 and id(parameter) not in embeddings
         (decayed if matrix else free).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},

@@ -1,5 +1,6 @@
 """The end of a run: what is printed, written and logged."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def report(
     figures = write_figures(module, first, run_dir, console)
     log_results(trainer, results, figures)
 
+    if not run["updates"]:
+        console.print("no update was made: the scores are those of the weights as they started")
+    quoted = shlex.quote(shown)
     target = str(settings.attention.get("_target_"))
     attention = f" --attention {target}" if is_named_by_the_user(target) else ""
     console.print()
@@ -53,8 +57,8 @@ def report(
         f"\n{run['updates']:,} updates in {seconds:,.0f} s of training, "
         f"{run['tokens_per_second']:,.0f} target tokens/s on {run['device']}\n"
         f"run        {shown}   (results.json, metrics.csv, samples.txt, figures/, checkpoints/)\n"
-        f"translate  minitf translate {shown}{attention}\n"
-        f"evaluate   minitf evaluate {shown}{attention}",
+        f"translate  minitf translate {quoted}{attention}\n"
+        f"evaluate   minitf evaluate {quoted}{attention}",
         highlight=False,
     )
     wandb_logger = _wandb_logger(trainer)
@@ -63,8 +67,8 @@ def report(
             console.print(f"inspect    {wandb_logger.experiment.url}", highlight=False)
         else:
             console.print(
-                f"inspect    wandb leet {shown}/wandb\n"
-                f"upload     wandb sync {shown}/wandb/offline-run-*",
+                f"inspect    wandb leet {quoted}/wandb\n"
+                f"upload     wandb sync {quoted}/wandb/offline-run-*",
                 highlight=False,
             )
 

@@ -15,6 +15,7 @@ from minitf.evaluation.metrics import Score, corpus_scores
 from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
 from minitf.tokenizer import TextTokenizer
+from minitf.training.environment import environment
 
 
 @dataclass
@@ -96,10 +97,16 @@ def samples_text(result: SplitResult, number: int) -> str:
     return "\n".join(lines)
 
 
+def results_keys() -> set[str]:
+    """The keys of results.json beside the test splits' names."""
+    run = {"updates", "parameters", "train_seconds", "tokens_per_second"}
+    return run.union(environment(torch.device("cpu")))
+
+
 def write_results(path: Path, results: dict[str, SplitResult], run: dict[str, Any]) -> None:
     """results.json: the figures of each test split by its name, and what the run took."""
     figures = {name: result.figures() for name, result in results.items()}
-    content = {**figures, **{key: value for key, value in run.items() if key not in figures}}
+    content = {**figures, **run}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(path)

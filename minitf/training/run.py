@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 from itertools import chain
 from pathlib import Path
@@ -129,11 +130,13 @@ def _train(
         options["num_sanity_val_steps"] = options.get("num_sanity_val_steps") or 1
     if settings.tokenizer.dropout:
         options["reload_dataloaders_every_n_epochs"] = 1  # each epoch cuts its words anew
-    stored = {"config": stored, "tokenizer": tokenizer.fingerprint}
+    stored = {
+        "config": stored, "tokenizer": tokenizer.fingerprint, "data": splits["train"]._fingerprint
+    }  # fmt: skip
+    read = splits["val"].select(data.pairs[1].rows)  # without those that are left out as too long
     module = TranslationModule(
-        settings, model, tokenizer, _pairs(splits["val"], settings.evaluation.val_bleu_sentences),
-        stored,
-    )  # fmt: skip
+        settings, model, tokenizer, _pairs(read, settings.evaluation.val_bleu_sentences), stored
+    )
 
     monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
     best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation)
@@ -148,14 +151,14 @@ def _train(
             *([Progress(monitor, console)] if options.get("enable_progress_bar", True) else []),
             FinalValidation(),
             Autosave(lambda: trainer.save_checkpoint(last)),  # after what counts the update
-            Interruption(lambda: trainer.save_checkpoint(last)),
             best,
             *others,
+            Interruption(lambda: trainer.save_checkpoint(last)),
         ],
     )
     if settings.cuda_graphs:
         check_cuda_graphs(settings, trainer)
-    resumed_at = _resume_point(last, tokenizer) if resume else None
+    resumed_at = _resume_point(last, stored, model) if resume else None
     if resumed_at is not None and resumed_at > trainer.max_steps > 0:
         raise UserError(
             f"trainer.max_steps={trainer.max_steps} is fewer than the {resumed_at} updates that "
@@ -189,7 +192,7 @@ def _train(
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "
-            f"go on with: python train.py resume={shown(run_dir)}",
+            f"go on with: python train.py {shlex.quote(f'resume={shown(run_dir)}')}",
             highlight=False,
         )
         raise
@@ -222,11 +225,12 @@ def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
     )
 
 
-def _resume_point(last: Path, tokenizer: TextTokenizer) -> int:
+def _resume_point(last: Path, stored: dict[str, Any], model: Transformer) -> int:
     """The update that a run goes on after.
 
     Raises:
-        UserError: there is no checkpoint, or it was trained with another tokenizer.
+        UserError: there is no checkpoint, or it was trained with another tokenizer, on other data,
+            or holds other weights.
     """
     if not last.is_file():
         raise UserError(
@@ -234,11 +238,25 @@ def _resume_point(last: Path, tokenizer: TextTokenizer) -> int:
             "start the run again, without resume"
         )
     checkpoint = read_checkpoint(last)
-    trained = checkpoint.get("minitf", {}).get("tokenizer")
-    if trained != tokenizer.fingerprint:
+    trained = checkpoint.get("minitf", {})
+    if trained.get("tokenizer") != stored["tokenizer"]:
         raise UserError(
             f"{last} was trained with another tokenizer than the run's tokenizer.json "
-            f"({trained} against {tokenizer.fingerprint})"
+            f"({trained.get('tokenizer')} against {stored['tokenizer']})"
+        )
+    if trained.get("data", stored["data"]) != stored["data"]:
+        raise UserError(
+            "the training data are not those that the run was trained on, and its place in them "
+            "would mean nothing: put them back, or start a new run"
+        )
+    shapes, wanted = (
+        {name: tuple(weight.shape) for name, weight in weights.items()}
+        for weights in (model_weights(checkpoint), model.state_dict())
+    )
+    if other := sorted(dict(shapes.items() ^ wanted.items())):
+        raise UserError(
+            f"{last} holds other weights than the model that was asked for ({len(other)} differ, "
+            f"such as {other[0]}): leave attention as the run has it"
         )
     return int(checkpoint["global_step"])
 

@@ -20,7 +20,10 @@ from minitf.config.messages import neighbours
 from minitf.config.schema import EvaluationConfig
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 
-_OURS = {"self", "callbacks", "logger", "plugins", "default_root_dir", "use_distributed_sampler"}
+_OURS = {
+    "self", "callbacks", "logger", "plugins", "default_root_dir", "use_distributed_sampler",
+    "enable_model_summary",
+}  # fmt: skip
 
 
 def quiet_lightning() -> None:
@@ -181,7 +184,7 @@ def build_trainer(options: dict[str, Any], run_dir: Path, callbacks: list[Callba
             use_distributed_sampler=False,
             enable_model_summary=False,
         )
-    except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException among them
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise UserError(f"trainer: {_one_line(error, options)}") from error
     except Exception as error:
         if type(error).__name__ == "MisconfigurationException":

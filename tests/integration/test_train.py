@@ -233,6 +233,9 @@ def test_on_resume_what_can_change_does_and_the_rest_is_refused(
     refused = train("resume=run", "trainer.max_steps=39", toy=False)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: trainer.max_steps=39 is fewer than the 40 updates")
+    refused = train("resume=run", "+attention.add_bias_kv=true", "trainer.max_steps=41", toy=False)
+    assert refused.returncode == 2
+    assert re.fullmatch("error: .*last.ckpt holds other weights than .*\n", refused.stderr)
     assert (tmp_path / "run" / "config.yaml").read_text() == config
 
     longer = train("resume=run", "trainer.max_steps=50", "optimizer.lr=2e-4",
@@ -279,9 +282,10 @@ def test_a_sweeps_bad_value_does_not_keep_the_others_back(train: Train, tmp_path
     assert found == [True, False, True]
     table = done.stdout.partition("the sweep's runs")[2]
     named = [line.replace("│", " ").split() for line in table.splitlines() if "seed=" in line]
-    assert [(line[0], line[-1]) for line in named] == [("seed=1", "sweep/0"), ("seed=2", "sweep/2")]
-    results = [json.loads((tmp_path / line[-1] / "results.json").read_text()) for line in named]
-    for line, scores in zip(named, results, strict=True):
+    ends = [("seed=1", "sweep/0"), ("seed=2", "sweep/2"), ("seed=-1", "failed")]
+    assert [(line[0], line[-1]) for line in named] == ends
+    for line in named[:2]:
+        scores = json.loads((tmp_path / line[-1] / "results.json").read_text())
         first = next(iter(scores.values()))
         assert line[1:3] == [f"{first['loss']:.4f}", f"{first['bleu']:.2f}"]
 
@@ -313,6 +317,13 @@ def test_keys_of_the_runs_own_data_can_be_changed_on_resume(train: Train, tmp_pa
     done = train(*resume, "data.root=there", "data.tgt=fr", toy=False)
     assert done.returncode == 2
     assert re.search(f"no file {tmp_path}/there/(val|train).fr", done.stderr)
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    for lang in ("en", "de"):
+        (tmp_path / "there" / f"other.{lang}").write_text("a b\nb a a\n" * 20)
+    done = train(*resume, "data.root=there", "data.train=other", toy=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the training data are not those that the run was trained")
+    assert (tmp_path / "run" / "config.yaml").read_text() == config
     done = train(*resume, "data.root=there", toy=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 4
@@ -412,6 +423,8 @@ def test_a_run_directory_is_not_written_over(train: Train) -> None:
             ["evaluation.decoding.method=sample", "evaluation.decoding.beam_size=3"],
             "evaluation.decoding.beam_size is read with method=beam only; received method=sample",
         ),
+        (["trainer.accelerator=tpu"], "trainer: "),
+        (["+trainer.enable_model_summary=true"], "enable_model_summary is set by minitf; leave it"),
         (["run_dir="], "run_dir= has no value: name a directory, or leave it out"),
         (["+nonsense=1"], "there is no key or group 'nonsense'"),
         (["optimizer.lr=${nope}"], "optimizer.lr: Interpolation key 'nope' not found"),

@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from minitf.training.callbacks.due import something_is_due
+
 
 class Autosave(Callback):
     """Saves after whole updates, by the clock.
@@ -37,6 +39,6 @@ class Autosave(Callback):
         self._updates = trainer.global_step
         if not whole or trainer.world_size > 1:
             return
-        if time.monotonic() - self._saved >= self._seconds:
+        if time.monotonic() - self._saved >= self._seconds and not something_is_due(trainer):
             self._save()
             self._saved = time.monotonic()

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from minitf.training.callbacks.due import epoch_ends, something_is_due
 
 ASK_EVERY = 10
 """Updates between two questions to the other processes of a data-parallel run."""
@@ -23,13 +26,17 @@ class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
         self.exit_code = 128 + signum
 
 
-class Interruption(Callback):
+class Interruption(Checkpoint):
     """Stops at the end of the update during which a signal came.
 
     Lightning ends a KeyboardInterrupt wherever the program stands; the batch that was half done
-    would be lost on resume. Here the update is finished, `save` is called, and `Interrupted` ends
-    the run. A second Ctrl-C, later, ends it at once. After `Interrupted` signals are still heard
-    here, so that one which comes twice does not cut off what is left to say.
+    would be lost on resume. Here the update is finished, with the validation and the epoch's end
+    that are due after it, `save` is called, and `Interrupted` ends the run. A second Ctrl-C, later,
+    ends it at once. After `Interrupted` signals are still heard here, so that one which comes twice
+    does not cut off what is left to say.
+
+    A Checkpoint for the order alone: Lightning calls those after all others, and this one, given
+    last, after those that save the best and the last epochs.
 
     Args:
         save: writes the checkpoint.
@@ -41,10 +48,11 @@ class Interruption(Callback):
         self._received = 0.0
         self._previous: dict[int, Any] = {}
         self._updates = 0
+        self._asked = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, which set its handlers before."""
-        self._updates = trainer.global_step
+        self._updates = self._asked = trainer.global_step
         for signum in (signal.SIGINT, signal.SIGTERM):
             self._previous[signum] = signal.signal(signum, self._receive)
 
@@ -62,18 +70,29 @@ class Interruption(Callback):
         """Stop after a whole update: half an accumulation window cannot be resumed."""
         whole = trainer.global_step > self._updates
         self._updates = trainer.global_step
-        if whole and self._agreed(trainer):
+        if whole and not something_is_due(trainer):
+            if trainer.world_size > 1 and trainer.global_step - self._asked < ASK_EVERY:
+                return
+            self._stop_if_asked_to(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after a validation, unless the epoch or the run ends too."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or pl_module.mid_update:
+            return
+        if not (trainer.should_stop or epoch_ends(trainer)):
+            self._stop_if_asked_to(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after an epoch, unless it is the last."""
+        if not trainer.should_stop:
+            self._stop_if_asked_to(trainer)
+
+    def _stop_if_asked_to(self, trainer: Trainer) -> None:
+        """Several processes must stop after the same update."""
+        self._asked = trainer.global_step
+        if trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False):
             self._save()
             raise Interrupted(self._signal or signal.SIGTERM)
-
-    def _agreed(self, trainer: Trainer) -> bool:
-        """Whether to stop now; several processes must do so after the same update."""
-        received = self._signal is not None
-        if trainer.world_size == 1:
-            return received
-        if trainer.global_step % ASK_EVERY:
-            return False
-        return bool(trainer.strategy.reduce_boolean_decision(received, all=False))
 
     def _restore(self) -> None:
         for signum, handler in self._previous.items():
@@ -89,8 +108,5 @@ class Interruption(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop where a signal came after the last update; else give the signals back."""
-        received = self._signal is not None
-        if trainer.strategy.reduce_boolean_decision(received, all=False):
-            self._save()
-            raise Interrupted(self._signal or signal.SIGTERM)
+        self._stop_if_asked_to(trainer)
         self._restore()

@@ -37,9 +37,13 @@ class Monitor(Callback):
         self._since: float | None = None
         self._window_seconds = 0.0
         self._logged_step: int | None = None
+        self._epoch = 0  # of the last batch: at the end Lightning has counted on
 
     def state_dict(self) -> dict[str, Any]:
         """The totals of the run so far."""
+        if self._since is not None:  # the clock runs: up to now
+            self._pause_clock()
+            self._resume_clock()
         return {
             "train_seconds": self.train_seconds,
             "train_tokens": self.train_tokens,
@@ -78,6 +82,7 @@ class Monitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log if it is time to."""
+        self._epoch = trainer.current_epoch
         if trainer.global_step - (self._logged_step or 0) >= self._every:
             self._log(trainer)
             # Where early stopping and checkpoints look for a metric to watch.
@@ -104,9 +109,7 @@ class Monitor(Callback):
         if grad_norm is not None:
             self.latest["train/grad_norm"] = grad_norm
         for logger in trainer.loggers:
-            logger.log_metrics(
-                {**self.latest, "epoch": trainer.current_epoch}, step=trainer.global_step
-            )
+            logger.log_metrics({**self.latest, "epoch": self._epoch}, step=trainer.global_step)
         check_finite("training", loss / tokens, trainer.global_step)
 
     def _pause_clock(self) -> None:

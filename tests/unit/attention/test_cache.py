@@ -156,3 +156,19 @@ def test_a_refused_call_leaves_the_cache_as_it_was():
     actual = attention(rest, rest, rest, is_causal=True, cache=cache)[0]
     expected = attention(x, x, x, is_causal=True)[0][:, 2:]
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("queries", [1, 2])
+def test_a_query_sees_no_key_beyond_its_own_position(queries):
+    """More new keys than queries: those behind the queries' positions are the future."""
+    torch.manual_seed(9)
+    module = MultiHeadAttention(12, 3, batch_first=True).eval()
+    x = torch.randn(2, 7, 12)
+    cache = KeyValueCache()
+    module(x[:, :2], x[:, :2], x[:, :2], is_causal=True, cache=cache)
+    query, new = x[:, 2 : 2 + queries], x[:, 2:5]
+    _, weights = module(query, new, new, is_causal=True, cache=cache)
+    assert weights.shape == (2, queries, 5)
+    for i in range(queries):
+        assert (weights[:, i, : 3 + i] > 0).all()
+        assert (weights[:, i, 3 + i :] == 0).all()

@@ -53,3 +53,12 @@ def test_nothing_and_everything(p):
 def test_an_impossible_probability_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         dropout(torch.ones(3), 1.5)
+
+
+@pytest.mark.parametrize("p", [0.99, 0.9999, 0.99999])
+def test_the_expectation_holds_near_one(p):
+    """There a probability of sixteen bits is no longer the one that the scale belongs to."""
+    torch.manual_seed(6)
+    n = 30_000_000
+    mean = dropout(torch.ones(n), p).double().mean().item()
+    assert abs(mean - 1) < 5 * (p / (1 - p) / n) ** 0.5

@@ -19,15 +19,15 @@ def test_against_complex_numbers():
         for i in range(D // 2):
             angle = cmath.exp(1j * (m + 3) * 100.0 ** (-2 * i / D))
             z = complex(x[1, 2, m, i], x[1, 2, m, i + D // 2]) * angle
-            assert turned[1, 2, m, i].item() == pytest.approx(z.real, abs=1e-5)
-            assert turned[1, 2, m, i + D // 2].item() == pytest.approx(z.imag, abs=1e-5)
+            assert turned[1, 2, m, i].item() == pytest.approx(z.real, abs=1e-14)
+            assert turned[1, 2, m, i + D // 2].item() == pytest.approx(z.imag, abs=1e-14)
 
 
 def test_scores_depend_on_the_distance_alone():
     q, k = torch.randn(2, 1, 1, 1, D, generator=torch.Generator().manual_seed(1)).double()
     near = rotate(q, 1e4, 7) @ rotate(k, 1e4, 4).mT
-    far = rotate(q, 1e4, 907) @ rotate(k, 1e4, 904).mT
-    torch.testing.assert_close(near, far, rtol=1e-4, atol=1e-4)
+    far = rotate(q, 1e4, 100_007) @ rotate(k, 1e4, 100_004).mT
+    torch.testing.assert_close(near, far, rtol=1e-9, atol=1e-9)
     assert (near - q @ k.mT).abs() > 1e-3
 
 

@@ -20,6 +20,7 @@ OVERRIDES = {
     "pre_two_way": ["model.tied_embeddings=two_way"],
     "pre_untied": ["model.tied_embeddings=untied", "model.activation=gelu"],
     "pre_learned": ["model.positions=learned", "model.max_length=57", "model.num_decoder_layers=1"],
+    "few_positions": ["model.positions=learned", "model.max_length=11"],
     "no_bias": ["+attention.bias=false"],
     "rotary": ["model.positions=rotary"],
     "small": ["model.num_encoder_layers=1", "model.num_decoder_layers=1"],

@@ -62,3 +62,29 @@ def test_both_attentions_start_from_the_same_weights():
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert torch.equal(our_rng, their_rng)
+
+
+class Mixed(MultiHeadAttention):
+    """An attention with parameters of its own, begun as the class wants them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.mix = nn.Parameter(torch.eye(self.num_heads))
+        self.temperature = nn.Parameter(torch.full((self.num_heads, 1, 1), 0.7))
+        self.gate = nn.Linear(self.embed_dim, self.embed_dim)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, 3.0)
+
+
+def test_what_a_class_adds_keeps_its_own_values():
+    torch.manual_seed(5)
+    model = Transformer(29, embed_dim=12, num_heads=3, attention=Mixed)
+    attentions = [module for module in model.modules() if isinstance(module, Mixed)]
+    assert len(attentions) == 2 + 2 * 2
+    for attention in attentions:
+        assert torch.equal(attention.mix, torch.eye(3))
+        assert torch.equal(attention.temperature, torch.full((3, 1, 1), 0.7))
+        assert attention.gate.weight.abs().max() == 0
+        assert (attention.gate.bias == 3).all()
+        assert attention.in_proj_weight.abs().max() <= math.sqrt(6 / (12 + 36))
+        assert attention.out_proj.bias.abs().max() == 0

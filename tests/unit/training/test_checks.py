@@ -44,6 +44,11 @@ from minitf.training.checks import check_cuda_graphs, check_settings
         (["trainer.gradient_clip_val=-1"], "gradient_clip_val must be at least 0, or null; got -1"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval must be above 0; got 0"),
         (["trainer.check_val_every_n_epoch=0"], "every_n_epoch must be at least 1; got 0"),
+        (["trainer.log_every_n_steps=0"], "trainer.log_every_n_steps must be at least 1; got 0"),
+        (
+            ["data=text_files", "data.root=x", "data.tests=[test,updates]"],
+            "^data.tests: updates is a key of results.json itself: choose another name",
+        ),
         (["trainer.strategy=fsdp"], "strategy=fsdp cuts the model in parts, .* use ddp"),
     ],
 )

@@ -22,7 +22,11 @@ class Strategy:
 def trainer() -> Iterator[Any]:
     """A trainer after its fifth update; the signals' handlers are put back at the end."""
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield SimpleNamespace(global_step=5, world_size=1, strategy=Strategy())
+    loop = SimpleNamespace(
+        _num_ready_batches_reached=lambda: False, _should_check_val_fx=lambda fetcher: False
+    )
+    fit_loop = SimpleNamespace(epoch_loop=loop, _data_fetcher=object())
+    yield SimpleNamespace(global_step=5, world_size=1, strategy=Strategy(), fit_loop=fit_loop)
     for signum, handler in before.items():
         signal.signal(signum, handler)
 

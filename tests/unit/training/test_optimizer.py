@@ -40,6 +40,16 @@ def test_only_weight_matrices_decay_and_each_parameter_stands_once() -> None:
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
 
 
+def test_a_row_or_a_number_for_each_head_is_no_matrix() -> None:
+    model = nn.Module()
+    model.bias_k = nn.Parameter(torch.ones(1, 1, 7))
+    model.temperature = nn.Parameter(torch.ones(3, 1, 1))
+    model.stacked = nn.Parameter(torch.ones(1, 3, 5))
+    decayed, free = parameter_groups(model, 0.1)
+    assert [id(p) for p in decayed["params"]] == [id(model.stacked)]
+    assert [id(p) for p in free["params"]] == [id(model.bias_k), id(model.temperature)]
+
+
 @pytest.mark.parametrize("kind", list(OptimizerKind))
 def test_options_reach_the_optimizer(kind: OptimizerKind) -> None:
     config = OptimizerConfig(name=kind, lr=0.3, betas=(0.7, 0.8), eps=1e-5, weight_decay=0.2)

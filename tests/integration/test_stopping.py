@@ -1,0 +1,109 @@
+"""Wherever a signal stops a run, no validation, no checkpoint and no score is lost."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from minitf.training.command import main
+from tests.integration.conftest import TOY
+from tests.integration.test_bit_identical_runs import numbers
+
+
+class SignalAt(Callback):
+    """Sends Ctrl-C during an update."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Send it."""
+        if trainer.global_step == self.update:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`run(*overrides)` is `python train.py` in this process; its exit code."""
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it: let pytest take it back
+
+    def call(*overrides: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+        return 0
+
+    return call
+
+
+EPOCHS = [
+    "data.train_size=200", "trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=null",
+    "evaluation.average_last=2", "trainer.log_every_n_steps=3",
+]  # fmt: skip
+UPDATES = ["trainer.val_check_interval=10", "evaluation.average_best=2"]
+EACH = ["data.train_size=16", "trainer.val_check_interval=1", "evaluation.average_best=2"]
+"""Epochs of one batch, with a validation each."""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stops"),
+    [
+        (EPOCHS, [(1, 0), (1, 1), (0, 40)]),
+        (UPDATES, [(0, 10), (0, 33), (0, 40)]),
+        (EACH, [(0, 7), (0, 40)]),
+    ],
+    ids=["epochs", "updates", "each"],
+)
+def test_a_run_goes_on_as_if_never_stopped(
+    run: Callable[..., int], tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]
+) -> None:
+    """Stopped so many epochs and updates after its start."""
+    common = [*TOY, *overrides, "model.dropout=0.1"]
+    assert run(*common, "run_dir=whole") == 0
+    batches = _batches_of_an_epoch(tmp_path / "whole")
+    for epochs, updates in stops:
+        update = epochs * batches + updates
+        directory = f"stopped-{update}"
+        stop = f"+callbacks.stop={{_target_:{__name__}.SignalAt,update:{update}}}"
+        assert run(*common, f"run_dir={directory}", stop) == 128 + signal.SIGINT
+        last = torch.load(tmp_path / directory / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["global_step"] == update
+        assert run(f"resume={directory}", "+callbacks.stop=null") == 0
+        assert _left(tmp_path / directory) == _left(tmp_path / "whole")
+
+
+def _batches_of_an_epoch(run_dir: Path) -> int:
+    last = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    loops = last["loops"]["fit_loop"]
+    batches = loops["epoch_loop.batch_progress"]["total"]["completed"]
+    left = loops["epoch_loop.batch_progress"]["current"]["completed"]
+    return int((batches - left) // max(1, loops["epoch_progress"]["total"]["processed"]))
+
+
+def _left(run_dir: Path) -> tuple[Any, ...]:
+    """Everything that a run leaves, times aside."""
+    checkpoints = {
+        path.name: torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        for path in sorted((run_dir / "checkpoints").iterdir())
+    }
+    weights = {
+        f"{name}/{key}": value.tolist()
+        for name, state in checkpoints.items()
+        for key, value in state.items()
+    }
+    results = json.loads((run_dir / "results.json").read_text())
+    return numbers(run_dir / "metrics.csv"), results["test"], weights
