@@ -11,7 +11,7 @@ with every key; the better the match, the more of that key's value flows in.
 **1. Projection** (`functional.project_inputs`). Queries, keys and values are three linear views of
 the inputs::
 
-    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v     F.linear(query, weight, bias)
+    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v     F.linear(query, w_q, b_q)
 
 In self-attention X and Y are the same sentence, and one product with the stacked matrix gives all
 three; in cross-attention X is the translation so far, Y the source sentence.
@@ -20,9 +20,10 @@ three; in cross-attention X is the translation so far, Y the source sentence.
 that matters, grammar and meaning and position, into one number. So E features are cut into H
 slices of D = E / H, and each slice is a listener of its own: one may follow the verb to its
 subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h sees
-q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise: it costs nothing, for it is a view::
+q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise. The cut is a view and costs nothing; kernels that
+want the heads in another order in memory get a copy of all of them::
 
-    (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(B, T, H, D).transpose(1, 2)
+    (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(rows, columns, H, D).transpose(1, 2)
 
 The figure on top of README.md (.github/attention.png) shows every head of a trained model on a
 sentence of the embedded corpus, "The lazy hamster was in front of our television." While the
@@ -35,21 +36,23 @@ product of D numbers of size one has size √D, so it is divided by that; withou
 would saturate, and learn slowly. Softmax makes each row a set of weights that sum to one, and the
 result is the weighted sum of values::
 
-    S = q_h k_hᵀ / √D                             torch.bmm(q * math.sqrt(1 / D), k.transpose(1, 2))
+    q_h / √D                                      q * math.sqrt(1.0 / D)
+    S = (q_h / √D) k_hᵀ                           torch.bmm(q, k.transpose(1, 2))
     P = softmax(S), row by row                    F.softmax(scores, dim=-1)
     C_h = P v_h                                   torch.bmm(weights, v)
 
 **4. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
 found::
 
-    MultiHead = Concat(C_1, …, C_H) W_oᵀ + b_o    self.out_proj(merge_heads(context))
+    Concat(C_1, …, C_H)                           merge_heads(context, layout.batch_first)
+    MultiHead = Concat(…) W_oᵀ + b_o              project_output(self.out_proj, context)
 
 **5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
 batch, and in training a decoder's future, which it is to predict. A mask M adds -inf to their
 scores (q is scaled before, as in step 3); as exp(-inf) = 0, they get no weight, and the rest still
 sums to one::
 
-    S = q_h k_hᵀ / √D + M                         torch.baddbmm(mask, q, k.transpose(1, 2))
+    S = (q_h / √D) k_hᵀ + M         torch.baddbmm(_per_head(mask, B, H), q, k.transpose(1, 2))
 
 A query whose every key is masked has nothing to sum: its output, and all its gradients, are zero.
 

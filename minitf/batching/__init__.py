@@ -4,7 +4,7 @@ from minitf.batching.batch import Batch
 from minitf.batching.dropout import DropoutPairs
 from minitf.batching.loader import ResumableLoader
 from minitf.batching.pairs import EncodedPairs, encode_pairs
-from minitf.batching.sampler import BatchSampler, check_budget
+from minitf.batching.sampler import BatchSampler, check_budget, check_size
 
 __all__ = [
     "Batch",
@@ -13,5 +13,6 @@ __all__ = [
     "EncodedPairs",
     "ResumableLoader",
     "check_budget",
+    "check_size",
     "encode_pairs",
 ]

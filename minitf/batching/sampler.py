@@ -156,17 +156,27 @@ def _bucket_longest(lengths: Array, bucket: Array) -> Array:
 def _check(
     src: Array, tgt: Array, tokens: int | None, sentences: int | None, world_size: int
 ) -> None:
+    check_size(tokens, sentences)
+    if len(src) < world_size:
+        raise UserError(f"{len(src)} pairs cannot be shared by {world_size} processes")
+    check_budget(src, tgt, tokens, lambda place: f"pair {place + 1}")
+
+
+def check_size(tokens: int | None, sentences: int | None) -> None:
+    """Refuse a batch size that is none, or two.
+
+    Raises:
+        UserError: both or neither is a number, or one is below 1.
+    """
     if (tokens is None) == (sentences is None):
+        advice = "give one of them a number" if tokens is None else "set the other to null"
         raise UserError(
             "exactly one of batching.tokens and batching.sentences must be a number, got "
-            f"tokens={tokens}, sentences={sentences}; set the other to null"
+            f"tokens={tokens}, sentences={sentences}; {advice}"
         )
     for name, value in (("tokens", tokens), ("sentences", sentences)):
         if value is not None and value < 1:
             raise UserError(f"batching.{name} must be at least 1, got {value}")
-    if len(src) < world_size:
-        raise UserError(f"{len(src)} pairs cannot be shared by {world_size} processes")
-    check_budget(src, tgt, tokens, lambda place: f"pair {place + 1}")
 
 
 def check_budget(src: Array, tgt: Array, tokens: int | None, name: Callable[[int], str]) -> None:

@@ -17,6 +17,7 @@ from minitf.commands.arguments import (
 )
 from minitf.commands.limits import refuse_to_overwrite, told_of_memory
 from minitf.commands.lines import one_line, read_lines
+from minitf.commands.notice import say
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
     for name in chosen:
         if name not in splits:
             raise UserError(f"--split {name}: the run's data has {', '.join(splits)}")
+    tested = first.config.evaluation.test_sentences
+    if not arguments.quiet and limit is None and tested is not None and not arguments.split:
+        say(f"the run itself was tested on at most {tested:,} sentences a split, as --limit does")
     return [
         (name, list(splits[name]["src"])[:limit], list(splits[name]["tgt"])[:limit])
         for name in chosen

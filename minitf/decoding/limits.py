@@ -50,7 +50,8 @@ def limits_of(
         eos_id: the end-of-sentence token's id.
 
     Raises:
-        UserError: for a source that is all padding, and a prefix that is too long for the model.
+        UserError: for a source that is all padding, and a source or a prefix that is too long for
+            the model.
     """
     real = src != pad_id
     for number, any_token in enumerate(real.any(1).tolist()):
@@ -61,6 +62,11 @@ def limits_of(
             )
     # The last of n tokens is read at position n, BOS standing at 0.
     most = model.max_positions - 1 if model.max_positions is not None else None
+    if model.max_positions is not None and src.size(1) > model.max_positions:
+        raise UserError(
+            f"model.positions=learned has vectors for {model.max_positions} positions, too few for "
+            f"a source of {src.size(1)} tokens: shorten it"
+        )
     minima, maxima = [], []
     for length, forced in zip((real & (src != eos_id)).sum(1).tolist(), prefixes, strict=True):
         longest = max(longest_output(length, config), len(forced))

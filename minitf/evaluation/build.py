@@ -62,7 +62,13 @@ def build_model(
     except TypeError as error:  # a constructor that hands **kwargs on may not know them after all
         if "unexpected keyword argument" not in str(error):
             raise
-        raise UserError(f"the attention cannot be built: {error}") from error
+        build = getattr(factory, "func", factory)
+        name = str(error).rpartition("argument ")[2].strip("'")
+        known = _named_parameters(str(build), build) - _GIVEN_BY_THE_MODEL.keys()
+        raise UserError(
+            f"attention.{name}: {getattr(build, '__qualname__', build)} takes no such option"
+            f"{_near(name, known)}"
+        ) from error
 
 
 def attention_factory(attention: AttentionChoice) -> Callable[..., nn.Module]:
@@ -231,16 +237,27 @@ def _known_options(options: Mapping[str, Any], choice: AttentionChoice) -> dict[
     target = choice if isinstance(choice, str) or callable(choice) else choice.get("_target_")
     target = "custom" if target is None else target
     build = target if callable(target) else import_class(ATTENTIONS.get(target, target))
-    parameters = _parameters(str(target), build)
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(options)
-    for name in options.keys() - parameters.keys():
+    known = _named_parameters(str(target), build)
+    for name in options.keys() - known:
         warnings.warn(
             f"attention.{name}={options[name]}, with which the run was trained, is left out: "
             f"{target} takes no such option",
             stacklevel=3,
         )
-    return {name: value for name, value in options.items() if name in parameters}
+    return {name: value for name, value in options.items() if name in known}
+
+
+def _named_parameters(target: str, build: Callable[..., Any]) -> set[str]:
+    """Of the constructor and, where that hands **kwargs on, of the classes it derives from."""
+    named: set[str] = set()
+    for kind in inspect.getmro(build) if inspect.isclass(build) else (build,):
+        if kind is not build and "__init__" not in vars(kind):
+            continue
+        parameters = _parameters(target, kind)
+        named |= parameters.keys()
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            break
+    return named
 
 
 def _near(name: str, known: Iterable[str]) -> str:

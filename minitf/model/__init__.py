@@ -1,4 +1,4 @@
-"""The encoder-decoder Transformer: embeddings, layers, loss. It stands on torch alone."""
+"""The encoder-decoder Transformer: embeddings, layers, loss. It needs torch and jaxtyping alone."""
 
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.model.state import DecoderState

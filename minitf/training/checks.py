@@ -1,12 +1,16 @@
 """What is refused in one line, as early as it shows: most of it before the data are read."""
 
 import math
+import re
 from typing import Any
 
+import torch
 from datasets import DatasetDict
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
 
+from minitf.batching import check_size
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
 from minitf.decoding import check_options
@@ -17,6 +21,11 @@ from minitf.tokenizer import TextTokenizer
 from minitf.training.data import TranslationData
 from minitf.training.optimizer import check_optimizer, check_schedule
 from minitf.training.results import results_keys
+
+_DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
+
+_ROUNDING = 0.05
+"""Of the largest number, more than half precision makes of one sum in several orders."""
 
 LARGEST_SEED = 2**32 - 1
 
@@ -33,8 +42,7 @@ def check_settings(settings: TrainConfig) -> None:
         raise UserError(
             f"batching.num_workers must be at least 0; got {settings.batching.num_workers}"
         )
-    if (tokens := settings.batching.tokens) is not None and tokens < 1:
-        raise UserError(f"batching.tokens must be at least 1; got {tokens}")
+    check_size(settings.batching.tokens, settings.batching.sentences)
     attention_factory(settings.attention)  # that there is such a class, with such options
     check_optimizer(settings.optimizer)
     check_schedule(settings.schedule)
@@ -92,6 +100,13 @@ def _check_trainer(options: dict[str, Any]) -> None:
         raise UserError(f"trainer.gradient_clip_val must be at least 0, or null; got {clip}")
     if isinstance(every := options.get("val_check_interval"), int | float) and not every > 0:
         raise UserError(f"trainer.val_check_interval must be above 0; got {every}")
+    if isinstance(every, float) and options.get("check_val_every_n_epoch") is None:
+        raise UserError(
+            f"trainer.val_check_interval={every} is a share of an epoch, which goes with "
+            "trainer.check_val_every_n_epoch=1; or give a whole number of batches"
+        )
+    if isinstance(most := options.get("max_time"), str) and not _DURATION.fullmatch(most):
+        raise UserError(f"trainer.max_time reads DD:HH:MM:SS, as in 00:01:30:00; got {most!r}")
 
 
 def check_cuda_graphs(settings: TrainConfig, trainer: Trainer) -> None:
@@ -176,6 +191,33 @@ def check_finite(kind: str, loss: float, update: int) -> None:
         raise UserError(
             f"the {kind} loss became {loss} at update {update}; try a lower optimizer.lr, a longer "
             "schedule.warmup_steps, or trainer.gradient_clip_val=1.0"
+        )
+
+
+@torch.no_grad()
+def check_cache(model: Transformer, src: Tensor, tgt: Tensor) -> None:
+    """Check that decoding step by step, with a cache, computes what training does.
+
+    Args:
+        model: in evaluation mode.
+        src: (B, S) source tokens.
+        tgt: (B, T) target tokens.
+
+    Raises:
+        UserError: it computes something else: an own attention's `cache`, or its mask beside it.
+    """
+    if (state := model.new_state()) is None:
+        return
+    memory, padding = model.encode(src), model.src_padding_mask(src)
+    whole = model.decode(tgt, memory, padding)
+    steps = [model.decode(tgt[:, t : t + 1], memory, padding, state) for t in range(tgt.size(1))]
+    difference = float((torch.cat(steps, 1) - whole).abs().max() / whole.abs().max())
+    if not difference < _ROUNDING:
+        raise UserError(
+            "attention: with a cache, as in decoding, the decoder's output is not what training "
+            f"computes ({difference:.0%} of the largest number apart): the query is the newest "
+            "token there, and `cache` holds the keys before it; a class that must see whole "
+            "sentences sets supports_cache = False"
         )
 
 

@@ -18,6 +18,7 @@ def mine(tmp_path: Path) -> dict[str, str]:
     """The environment in which `mine` can be imported."""
     (tmp_path / "mine.py").write_text(
         textwrap.dedent("""
+            import torch
             from minitf.attention import MultiHeadAttention
 
 
@@ -31,6 +32,14 @@ def mine(tmp_path: Path) -> dict[str, str]:
                     if need_weights:
                         raise NotImplementedError("as quick kernels do")
                     return super().forward(*args, need_weights=False, **kwargs)
+
+
+            class ForgetsTheCache(MultiHeadAttention):
+                def forward(self, query, key, value, attn_mask=None, is_causal=False, **kwargs):
+                    if is_causal and query.shape[1] > 1:  # not for a single new token
+                        i = torch.arange(query.shape[1])
+                        attn_mask = (i[:, None] < i) | (i[:, None] - i > 1)
+                    return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
         """)
     )
     return {"PYTHONPATH": str(tmp_path)}
@@ -43,7 +52,7 @@ def test_a_class_that_raises_in_training_and_in_a_sweep(
     done = train("-m", f"attention._target_={classes}", "run_dir=sweep", "trainer.max_steps=2",
                  env=mine)  # fmt: skip
     assert done.returncode == 2
-    assert "error: IndexError in mine.py, line 7, forward: no such head\n" in done.stderr
+    assert "error: IndexError in mine.py, line 8, forward: no such head\n" in done.stderr
     assert "lightning" not in done.stderr
     assert done.stderr.endswith("failed: attention._target_=mine.Raises\n")
     assert (tmp_path / "sweep" / "1" / "results.json").is_file()
@@ -70,5 +79,18 @@ def test_a_class_that_raises_where_weights_are_wanted(
     assert json.loads(translated.stdout)["hypotheses"][0]["alignment"] is None
     raising = minitf("translate", "run", "--attention", "mine.Raises", "--text", "a b")
     assert raising.returncode == 2
-    assert raising.stderr.endswith("minitf: IndexError in mine.py, line 7, forward: no such head\n")
+    assert raising.stderr.endswith("minitf: IndexError in mine.py, line 8, forward: no such head\n")
     assert "minitf/decoding" not in raising.stderr
+
+
+def test_a_class_that_decodes_otherwise_than_it_trains(
+    train: Train, tmp_path: Path, mine: dict[str, str]
+) -> None:
+    for precision in ("32-true", "bf16-mixed"):
+        options = ["run_dir=run", "trainer.max_steps=2", f"trainer.precision={precision}"]
+        done = train("attention._target_=mine.ForgetsTheCache", *options, env=mine)
+        assert done.returncode == 2
+        assert "error: attention: with a cache, as in decoding, the decoder's" in done.stderr
+        assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+        right = [f"run_dir=right-{precision}", *options[1:], "trainer.num_sanity_val_steps=1"]
+        assert train("attention._target_=mine.WithoutWeights", *right, env=mine).returncode == 0

@@ -172,7 +172,7 @@ REFUSED = {
     "neither": (
         {},
         "exactly one of batching.tokens and batching.sentences must be a number, got tokens=None, "
-        "sentences=None; set the other to null",
+        "sentences=None; give one of them a number",
     ),
     "no tokens": ({"tokens": 0}, "batching.tokens must be at least 1, got 0"),
     "no sentences": ({"sentences": -1}, "batching.sentences must be at least 1, got -1"),

@@ -1,6 +1,7 @@
 """Lengths where rules contradict each other."""
 
 import pytest
+import torch
 
 from minitf.config import UserError
 
@@ -13,6 +14,9 @@ def test_learned_positions_bound_the_length(make_model, decode, src):
     assert max(len(h[0].tokens) for h in found) == 8
     with pytest.raises(UserError, match="too few for a forced prefix of 9 tokens"):
         decode(model, src, prefix=[[3] * 9] * 5)
+    longer = torch.nn.functional.pad(src, (10 - src.size(1), 0), value=5)
+    with pytest.raises(UserError, match="for 9 positions, too few for a source of 10 tokens"):
+        decode(model, longer)
 
 
 def test_a_prefix_may_be_longer_than_the_maximum(make_model, decode, src):

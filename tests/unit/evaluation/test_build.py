@@ -150,7 +150,7 @@ def test_an_option_that_a_class_hands_on_in_vain_is_a_user_error():
     def own(*args, **kwargs):
         return Own(*args, slope=4, **kwargs)
 
-    with pytest.raises(UserError, match=r"the attention cannot be built: .*'slope'"):
+    with pytest.raises(UserError, match=r"attention\.slope: .*own takes no such opt"):
         build_model(ModelConfig(), own, vocab_size=31, pad_id=0)
 
 
@@ -161,6 +161,20 @@ def test_options_that_only_a_users_class_knew_are_left_out_with_a_warning(choice
         config, build = other_attention(stored, choice)
     assert set(config) == {"_target_", "add_zero_attn"}
     assert build(8, 2).add_zero_attn
+
+
+def test_a_class_that_hands_options_on_gets_those_of_the_classes_above_it():
+    class Temperature(MultiHeadAttention):
+        def __init__(self, *args, start=1.0, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    stored = {"_target_": "my.Window", "window": 2, "add_zero_attn": True, "start": 3.0}
+    with pytest.warns(UserWarning, match=r"attention\.window=2, with which .* is left out: "):
+        _, build = other_attention(stored, Temperature)
+    assert build(8, 2).add_zero_attn
+    build = functools.partial(Temperature, strat=2.0)
+    with pytest.raises(UserError, match=r"strat: .*Temperature takes no such.*mean start"):
+        build_model(ModelConfig(), build, vocab_size=31, pad_id=0)
 
 
 def test_options_of_the_custom_attention_are_not_left_out():
