@@ -344,7 +344,6 @@ class MultiHeadAttention(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what the sub-modules do not."""
-        return (
-            f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}, "
-            f"batch_first={self.batch_first}, kernel={self.kernel!r}"
-        )
+        names = ("embed_dim", "num_heads", "dropout", "add_zero_attn", "kdim", "vdim",
+                 "batch_first", "kernel", "rotary_base")  # fmt: skip
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

@@ -250,7 +250,7 @@ class DecodingConfig:
     seed: int = 0
     no_repeat_ngram: int = 0
     batch_tokens: int = 8_192
-    """Source positions decoded together, padding counted, times the beam's size."""
+    """Source positions decoded together, padding counted, times the beam's size or the samples."""
 
 
 class OptimizerKind(StrEnum):
@@ -291,6 +291,7 @@ class ScheduleConfig:
     decay_steps: int | None = None
     """cosine: updates to the minimum; warmup_stable_decay: the decay's. Null: to the run's end."""
     min_ratio: float = 0.0
+    """cosine and warmup_stable_decay reach it with the last update, inverse_sqrt stays above it."""
 
 
 @dataclass

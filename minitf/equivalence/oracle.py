@@ -152,15 +152,12 @@ def _score_mask(
 
 
 def rotate(x: Tensor, base: float) -> Tensor:
-    """Turn the pair (x_i, x_(i + D/2)) at position m by m base^(-2i/D) (Su et al. 2021, eq. 15).
-
-    Cosines and sines are taken in float32, as implementations do: they are constants here.
-    """
+    """Turn the pair (x_i, x_(i + D/2)) at position m by m base^(-2i/D) (Su et al. 2021, eq. 15)."""
     length, head_dim = x.shape[-2:]
-    pair = torch.arange(0, head_dim, 2, dtype=torch.float32, device=x.device)
-    position = torch.arange(length, dtype=torch.float32, device=x.device)
+    pair = torch.arange(0, head_dim, 2, dtype=torch.float64, device=x.device)
+    position = torch.arange(length, dtype=torch.float64, device=x.device)
     angle = position[:, None] * base ** (pair / -head_dim)
-    turn = torch.complex(angle.cos().double(), angle.sin().double())
+    turn = torch.complex(angle.cos(), angle.sin())
     first, second = x.split(head_dim // 2, dim=-1)  # type: ignore[no-untyped-call]
     turned = torch.complex(first, second) * turn
     return torch.cat([turned.real, turned.imag], dim=-1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minitf.attention import MultiHeadAttention
 from minitf.attention.contract import needs_causal_mask, takes_cache
+from minitf.attention.masks import causal_mask as make_causal_mask
 from minitf.model.attention_maps import attention_maps
 from minitf.model.checks import (
     check_attention,
@@ -228,7 +229,8 @@ class Transformer(nn.Module):
         x = self._embed(tgt, self.tgt_embedding, self.tgt_positions, start)
         causal_mask = None
         if self._needs_causal_mask and (start == 0 or tgt.size(1) > 1):
-            causal_mask = _causal_mask(tgt.size(1), start, tgt.device)
+            T = tgt.size(1)
+            causal_mask = make_causal_mask(T, start + T, tgt.device, start)
         run = self._compiled if self.training else _call
         for index, layer in enumerate(self.decoder.layers):
             caches = None if state is None else state.layer(index)
@@ -305,8 +307,3 @@ def _positions(kind: str, embed_dim: int, max_length: int) -> nn.Module | None:
     if kind == "learned":
         return LearnedPositions(embed_dim, max_length)
     return None
-
-
-def _causal_mask(length: int, start: int, device: torch.device) -> Bool[Tensor, "T S"]:
-    ones = torch.ones(length, start + length, dtype=torch.bool, device=device)
-    return ones.triu(start + 1)

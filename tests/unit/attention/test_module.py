@@ -370,7 +370,7 @@ def test_copies_and_pickles():
     for clone in (copy.deepcopy(attention), pickle.loads(pickle.dumps(attention))):
         assert torch.equal(clone(query, key, key)[0], expected)
         assert clone.kernel == "fast"
-    assert "kernel='fast'" in repr(attention)
+    assert "kernel='fast', rotary_base=None" in repr(attention)
 
 
 CONSTRUCTOR_ERRORS = [
