@@ -17,7 +17,8 @@ class ResumableLoader(DataLoader[Batch]):
     """Batches of one epoch per iteration; the next iteration is the next epoch.
 
     Its position is the epoch and the number of batches that it has handed out, whatever its
-    workers have prefetched. An iteration that was left early is continued by the next one.
+    workers have prefetched. An iteration that was left early is continued by the next one, unless
+    Lightning has announced a later epoch since, as it does under `limit_train_batches`.
 
     Args:
         pairs: the data; on a CUDA device only with `num_workers=0`.
@@ -50,13 +51,16 @@ class ResumableLoader(DataLoader[Batch]):
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """Yield the rest of the present epoch, or the next epoch where nothing is left of it."""
+        """Yield the rest of the present epoch, or the next epoch where it is over."""
         if self._from_start:
             self._position = {"epoch": 0, "n": 0}
         position = self._position
+        assert isinstance(self.batch_sampler, BatchSampler)
+        announced = self.batch_sampler.announced
         if position["n"] >= len(self):
             position.update(epoch=position["epoch"] + 1, n=0)
-        assert isinstance(self.batch_sampler, BatchSampler)
+        elif not self._from_start and announced is not None and announced > position["epoch"]:
+            position.update(epoch=announced, n=0)
         self.batch_sampler.set_position(position["epoch"], position["n"])
         for batch in super().__iter__():
             position["n"] += 1

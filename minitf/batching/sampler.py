@@ -43,6 +43,7 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
     Attributes:
         padded_lengths: (N,) source and (N,) target positions of the longest pairs in each pair's
             bucket. Padded to these, the batches of every epoch have the same shapes.
+        announced: the epoch that Lightning last said it begins.
 
     Raises:
         UserError: Not exactly one of `tokens` and `sentences`, one out of range, a pair that is
@@ -84,10 +85,20 @@ class BatchSampler(torch.utils.data.Sampler[list[int]]):
             cuts = cut_by_tokens(src[order], tgt[order], tokens or 0)
         self._cuts = np.array(split_to_multiple([*cuts, len(order)], world_size), np.int64)
         self._epoch = self._skip = 0
+        self.announced: int | None = None
 
     def __len__(self) -> int:
         """Batches that this rank gets in an epoch, the same in all epochs and on all ranks."""
         return (len(self._cuts) - 1) // self._world_size
+
+    @property
+    def sampler(self) -> BatchSampler:
+        """Itself: here Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Hear which epoch Lightning begins, or goes on with after a resume."""
+        self.announced = epoch
 
     def set_position(self, epoch: int, skip: int = 0) -> None:
         """Let the next iteration begin at batch `skip` (from 0) of this epoch."""
