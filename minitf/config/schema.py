@@ -90,7 +90,7 @@ class TableConfig(DataConfig):
 
 @dataclass
 class HubConfig(DataConfig):
-    """`data=hub`: a Hugging Face data set by name.
+    """`data=hub`: a Hugging Face data set by name, or the path of a folder.
 
     `src` and `tgt` are keys of the `translation` column where the data set has one, else columns.
     """

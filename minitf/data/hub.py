@@ -1,4 +1,4 @@
-"""`data=hub`: a Hugging Face data set by name."""
+"""`data=hub`: a Hugging Face data set by name, or from a folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from minitf.config.errors import UserError
 from minitf.config.schema import HubConfig
 from minitf.data.in_memory import Pair
 from minitf.data.pairs import checked_pairs
+from minitf.data.text import listing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +25,7 @@ def read_hub(config: HubConfig) -> dict[str, list[Pair]]:
     """Read every split, from the hub or from what an earlier run left in its cache.
 
     `HF_HUB_OFFLINE=1` and the other variables of `huggingface_hub` and `datasets` hold. A path of
-    a folder is read from there.
+    a folder is read from there: one that `save_to_disk` made, or one that `load_dataset` knows.
 
     Raises:
         UserError: The data set cannot be had (no network and not in the cache, no such name), it
@@ -45,22 +46,57 @@ def read_hub(config: HubConfig) -> dict[str, list[Pair]]:
     return {split: _pairs(config, found[name], name) for split, name in splits.items()}
 
 
+def local_path(path: str) -> str:
+    """The absolute path of a folder or file; a name on the hub as it stands."""
+    full = os.path.abspath(os.path.expanduser(path))
+    return full if path.startswith((".", "/", "~")) or os.path.exists(full) else path
+
+
 def _load(config: HubConfig) -> Any:
+    path = local_path(config.path)
+    if os.path.isabs(path):
+        return _load_folder(config, Path(path))
     from datasets import load_dataset
 
-    is_folder = Path(config.path).is_dir()
-    reachable = is_folder or _reachable()
+    reachable = _reachable()
     try:
         with _offline(not reachable):
-            return load_dataset(config.path, config.config_name, revision=config.revision)
+            return load_dataset(path, config.config_name, revision=config.revision)
     except Exception as error:  # datasets raises a dozen kinds, all about this one call
         if not reachable:
             raise UserError(
-                f"{config.path} is not in the cache and the Hugging Face hub cannot be reached"
+                f"{path} is not in the cache and the Hugging Face hub cannot be reached"
                 f"{_why_offline()}; connect, or use local files with data=text_files or data=table"
             ) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot load {config.path} from the Hugging Face hub: {reason}") from error
+        raise UserError(
+            f"cannot load {path} from the Hugging Face hub: {_reason(error)}"
+        ) from error
+
+
+def _load_folder(config: HubConfig, folder: Path) -> Any:
+    from datasets import DatasetDict, load_dataset, load_from_disk
+
+    if folder.is_file():
+        raise UserError(
+            f"data.path={config.path} is a file, and data=hub reads a name or a folder; read files "
+            "with data=table data.train=FILE data.val=FILE"
+        )
+    if not folder.is_dir():
+        raise UserError(
+            f"there is no folder {folder}; {listing(folder.parent)}; set data.path to a folder, or "
+            "to a name on the Hugging Face hub"
+        )
+    try:
+        if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            return load_dataset(str(folder), config.config_name, revision=config.revision)
+        saved = load_from_disk(str(folder))
+    except Exception as error:  # as above
+        raise UserError(f"cannot load the folder {folder}: {_reason(error)}") from error
+    return saved if isinstance(saved, DatasetDict) else {str(saved.split or "train"): saved}
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _reachable() -> bool:

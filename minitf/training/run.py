@@ -22,6 +22,7 @@ from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.schema import TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
+from minitf.data.hub import local_path
 from minitf.evaluation.build import build_model, is_named_by_the_user
 from minitf.evaluation.checkpoints import (
     average_checkpoints,
@@ -84,8 +85,7 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
         with held(run_dir, resume=resume) if rank_zero else contextlib.nullcontext():
             config = typed(config)
             require_complete(config)
-            if root := config.data.get("root"):  # good in any directory from now on
-                config.data.root = os.path.abspath(os.path.expanduser(root))
+            _settle_paths(config)
             settings = cast(TrainConfig, to_dataclass(config))
             check_settings(settings)
             quiet_lightning()
@@ -96,6 +96,14 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
         os.environ.pop("MINITF_RANK_CONFIG", None)
         if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
             wandb.finish()
+
+
+def _settle_paths(config: DictConfig) -> None:
+    """Make paths absolute: good in any directory from now on."""
+    if root := config.data.get("root"):
+        config.data.root = os.path.abspath(os.path.expanduser(root))
+    if path := config.data.get("path"):
+        config.data.path = local_path(path)
 
 
 def _train(

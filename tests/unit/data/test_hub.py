@@ -178,3 +178,54 @@ def test_nulls_can_be_skipped(tmp_path: Path) -> None:
     path = folder(tmp_path / "set", False, train=[("A dog.", "Ein Hund."), ("No.", None)])
     data = load_data(HubConfig(path=str(path), empty_lines=EmptyLines.skip))
     assert pairs(data)["train"] == [("A dog.", "Ein Hund.")]
+
+
+def saved(path: Path) -> Path:
+    """The data set as `save_to_disk` writes it."""
+    DatasetDict({k: Dataset.from_dict(columns(v, True)) for k, v in SPLITS.items()}).save_to_disk(
+        path
+    )
+    return path
+
+
+def test_a_saved_data_set_is_read(tmp_path: Path) -> None:
+    data = load_data(HubConfig(path=str(saved(tmp_path / "set"))))
+    assert pairs(data)["val"] == SPLITS["validation"]
+
+
+def test_one_saved_split_is_the_training_split(tmp_path: Path) -> None:
+    Dataset.from_dict(columns(SPLITS["train"], True)).save_to_disk(tmp_path / "set")
+    data = load_data(HubConfig(path=str(tmp_path / "set"), val="train", tests=[]))
+    assert pairs(data)["train"] == SPLITS["train"]
+    with pytest.raises(UserError, match=r"has no split .*; it has train; set data"):
+        load_data(HubConfig(path=str(tmp_path / "set")))
+
+
+def test_a_file_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("en,de\n")
+    with pytest.raises(UserError, match=r"\.csv is a file, .* with data=table data\.train="):
+        load_data(HubConfig(path=str(tmp_path / "train.csv")))
+
+
+@pytest.mark.parametrize("path", ["./nowhere", "~/nowhere", "../here/nowhere"])
+def test_a_folder_that_is_not_there_is_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "here"))
+    with pytest.raises(UserError, match=rf"^there is no folder {tmp_path}/here/nowhere; "):
+        load_data(HubConfig(path=path))
+
+
+def test_a_folder_is_good_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert hub.local_path("set") == hub.local_path("./set") == str(tmp_path / "set")
+    assert hub.local_path("someone/pairs") == "someone/pairs"
+
+
+def test_a_folder_that_cannot_be_read_is_no_name_either(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(UserError, match=rf"^cannot load the folder {tmp_path}/set: "):
+        load_data(HubConfig(path=str(tmp_path / "set")))
