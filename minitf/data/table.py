@@ -1,6 +1,7 @@
 """`data=table`: jsonl, csv, tsv or parquet files with a source and a target column.
 
-Values are taken exactly as they stand: `NA`, `null` or a date in a csv file is text.
+Values are taken exactly as they stand: `NA`, `null` or a date in a csv file is text. A column of
+objects has its keys for columns, with a dot: `translation.en`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from minitf.data.text import listing, read_lines
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
 _LONGEST_FIELD = 2**31 - 1
 """Python's csv module would refuse a text above 131,072 characters; this is its own most."""
+_TWO_OF_THEM = "set data.src and data.tgt to two of them"
+_NO_END = "a carriage return ends no line: end lines with \\n, for example with tr '\\r' '\\n'"
 
 
 @dataclass
@@ -98,18 +102,9 @@ def table_format(path: Path, wanted: str | None) -> str:
 
 
 def read_jsonl(path: Path, src: str, tgt: str) -> Columns:
-    """Read one JSON object a line; blank lines do not count."""
+    """Read one JSON object a line, blank lines aside; or one array of objects."""
     columns = Columns([], [], [])
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{place}: not JSON, {error}; a jsonl file holds one object a line"
-            ) from None
+    for place, row in _json_rows(path):
         if not isinstance(row, dict):
             raise UserError(
                 f"{place}: must be an object such as {{{json.dumps(src)}: …, {json.dumps(tgt)}: …}}"
@@ -119,6 +114,27 @@ def read_jsonl(path: Path, src: str, tgt: str) -> Columns:
         columns.tgt.append(_json_text(row, tgt, place))
         columns.places.append(place)
     return columns
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    lines = ((n, line) for n, line in enumerate(read_lines(path), start=1) if line.strip())
+    if (first := next(lines, None)) is None:
+        return
+    if first[1].lstrip().startswith("["):
+        holds = "a file that begins with [ holds one array of objects"
+        rows = _json("\n".join(read_lines(path)), str(path), holds)
+        yield from ((f"{path}, row {n}", row) for n, row in enumerate(rows, start=1))
+        return
+    for number, line in chain([first], lines):
+        place = f"{path}:{number}"
+        yield place, _json(line, place, "a jsonl file holds one object a line")
+
+
+def _json(text: str, place: str, holds: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not JSON, {error}; {holds}") from None
 
 
 def read_csv(path: Path, src: str, tgt: str) -> Columns:
@@ -142,8 +158,11 @@ def _read_delimited(
     header = next(rows, None)
     if header is None:
         raise UserError(f"{path} is empty; its first row must name the columns")
-    hint = "; a file whose first row names no columns needs such a row"
-    s, t = (_column(header[1], name, str(path), hint) for name in (src, tgt))
+    if not {src, tgt} <= set(header[1]) and any("\r" in field for field in header[1]):
+        raise UserError(f"{path}:1: {_NO_END}")
+    s, t = (
+        _column(header[1], name, str(path), _header_advice(header[1], name)) for name in (src, tgt)
+    )
     columns = Columns([], [], [])
     for place, row in rows:
         if len(row) != len(header[1]):
@@ -157,6 +176,20 @@ def _read_delimited(
     return columns
 
 
+def _header_advice(header: list[str], name: str) -> str:
+    """What is probably wrong with a first row that lacks the name."""
+    if f'"{name}"' in header:
+        return "quotes are part of a text in tsv: write the file without them, or as csv"
+    if name in (field.strip() for field in header):
+        return "spaces are part of a text: remove those around the names, and around the texts"
+    separators = {";": "write commas", "|": "write commas", "\t": "set data.format=tsv",
+                  ",": "set data.format=csv"}  # fmt: skip
+    for separator, advice in separators.items():
+        if len(header) == 1 and name in header[0].split(separator):
+            return f"its fields seem to be separated by {separator!r}: {advice}"
+    return f"{_TWO_OF_THEM}; a file whose first row names no columns needs such a row"
+
+
 def read_parquet(path: Path, src: str, tgt: str) -> Columns:
     """Read two string columns of a parquet file; nulls become empty."""
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -166,6 +199,9 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow
+        nested = not {src, tgt} <= set(schema.names)
+        if nested:
+            schema = _flattened(schema.empty_table()).schema
         for name in (src, tgt):
             _column(schema.names, name, str(path))
             kind = schema.field(name).type
@@ -173,6 +209,7 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
             if not any(is_text(kind) for is_text in text_types):
                 raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
         table = file.read(columns=[src, tgt])
+        table = _flattened(table) if nested else table
         sources, targets = (table.column(name).to_pylist() for name in (src, tgt))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a text is not UTF-8: {error}") from error
@@ -186,6 +223,15 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
     )
 
 
+def _flattened(table: Any) -> Any:
+    """The table with a column for each key of a column of objects."""
+    import pyarrow as pa
+
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table
+
+
 def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
     """Each row that is not blank, with its place; rows may run over several lines."""
     while True:
@@ -193,6 +239,8 @@ def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
         try:
             row = next(reader, None)
         except csv.Error as error:
+            if "new-line character" in str(error):
+                raise UserError(f"{path}:{begin}: {_NO_END}, or quote the field") from None
             raise UserError(f"{path}:{begin}: not csv, {error}") from None
         if row is None:
             return
@@ -200,12 +248,11 @@ def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{path}:{begin}", row
 
 
-def _column(names: list[str], name: str, place: str, hint: str = "") -> int:
+def _column(names: list[str], name: str, place: str, advice: str = _TWO_OF_THEM) -> int:
     """The column's number."""
     if name not in names:
         raise UserError(
-            f"{place} has no column {name!r}; it has {', '.join(names) or 'none'}; set data.src "
-            f"and data.tgt to two of them{hint}"
+            f"{place} has no column {name!r}; it has {', '.join(names) or 'none'}; {advice}"
         )
     if names.count(name) > 1:
         raise UserError(f"{place} has {names.count(name)} columns {name!r}; names must differ")
@@ -213,6 +260,8 @@ def _column(names: list[str], name: str, place: str, hint: str = "") -> int:
 
 
 def _json_text(row: dict[str, Any], name: str, place: str) -> str:
+    if name not in row:
+        row = dict(_flat(row))
     _column(list(row), name, place)
     value = row[name]
     if value is None:
@@ -222,6 +271,14 @@ def _json_text(row: dict[str, Any], name: str, place: str) -> str:
     if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
         raise UserError(f"{place}: column {name!r} holds a lone surrogate, which is not Unicode")
     return value
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _json_kind(value: Any) -> str:

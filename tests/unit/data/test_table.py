@@ -141,11 +141,58 @@ BROKEN = {
         b'{"src": {"en": "yes"}, "tgt": "ja"}\n',
         '{path}:1: column \'src\' must hold text, got an object: {{"en": "yes"}}',
     ),
-    "an array of rows": (
+    "an array of texts": (
+        "a.json",
+        b'["yes", "ja"]\n',
+        '{path}, row 1: must be an object such as {{"src": …, "tgt": …}}, got text: "yes"',
+    ),
+    "arrays": (
         "a.jsonl",
-        b'[{"src": "yes", "tgt": "ja"}]\n',
-        '{path}:1: must be an object such as {{"src": …, "tgt": …}}, got an array: '
-        '[{{"src": "yes", "tgt": "ja"}}]',
+        b'["yes", "ja"]\n["no", "nein"]\n',
+        "{path}: not JSON, Extra data: line 2 column 1 (char 14); a file that begins with [ holds "
+        "one array of objects",
+    ),
+    "columns in an object": (
+        "a.jsonl",
+        b'{"id": 1, "translation": {"en": "yes", "de": "ja"}}\n',
+        "{path}:1 has no column 'src'; it has id, translation.en, translation.de; set data.src and "
+        "data.tgt to two of them",
+    ),
+    "semicolons": (
+        "a.csv",
+        b"src;tgt\nyes;ja\n",
+        "{path} has no column 'src'; it has src;tgt; its fields seem to be separated by ';': "
+        "write commas",
+    ),
+    "tabs": (
+        "a.csv",
+        b"src\ttgt\nyes\tja\n",
+        "{path} has no column 'src'; it has src\ttgt; its fields seem to be separated by '\\t': "
+        "set data.format=tsv",
+    ),
+    "a space": (
+        "a.csv",
+        b"src, tgt\nyes, ja\n",
+        "{path} has no column 'tgt'; it has src,  tgt; spaces are part of a text: remove those "
+        "around the names, and around the texts",
+    ),
+    "quotes in tsv": (
+        "a.tsv",
+        b'"src"\t"tgt"\n"yes"\t"ja"\n',
+        '{path} has no column \'src\'; it has "src", "tgt"; quotes are part of a text in tsv: '
+        "write the file without them, or as csv",
+    ),
+    "carriage returns in tsv": (
+        "a.tsv",
+        b"src\ttgt\ryes\tja\r",
+        "{path}:1: a carriage return ends no line: end lines with \\n, for example with "
+        "tr '\\r' '\\n'",
+    ),
+    "carriage returns": (
+        "a.csv",
+        b"src,tgt\ryes,ja\r",
+        "{path}:1: a carriage return ends no line: end lines with \\n, for example with "
+        "tr '\\r' '\\n', or quote the field",
     ),
     "not JSON": (
         "a.jsonl",
@@ -281,3 +328,31 @@ def test_other_pairs_have_another_fingerprint(tmp_path: Path) -> None:
 def test_a_tilde_that_names_nobody_is_a_name(tmp_path: Path) -> None:
     written(tmp_path / "~nobody-9.csv")
     assert load(tmp_path / "~nobody-9.csv") == PAIRS
+
+
+def test_one_array_of_objects_is_read(tmp_path: Path) -> None:
+    rows = [{"src": s, "tgt": t} for s, t in PAIRS]
+    (tmp_path / "a.json").write_text("\n" + json.dumps(rows, indent=1), "utf-8")
+    assert load(tmp_path / "a.json") == PAIRS
+    (tmp_path / "a.json").write_text(json.dumps([*rows, {"src": "x", "tgt": 7}]), "utf-8")
+    with pytest.raises(UserError, match=r"a\.json, row 6: column 'tgt' must hold text"):
+        load(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_dot_leads_into_a_column_of_objects(tmp_path: Path, name: str) -> None:
+    rows: list[Any] = [{"n": 1, "translation": {"en": s, "de": t}} for s, t in PAIRS]
+    rows.append({"n": 2, "translation": {"en": "none", "de": None}})
+    if name == "a.jsonl":
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    options = {"src": "translation.en", "tgt": "translation.de", "empty_lines": EmptyLines.skip}
+    assert load(tmp_path / name, **options) == PAIRS
+    with pytest.raises(UserError, match=r"'en'; it has n, translation\.en, translation\.de;"):
+        load(tmp_path / name, src="en", tgt="de")
+
+
+def test_a_name_with_a_dot_is_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"t.en": "yes", "t": {"en": "no", "de": "nein"}}\n')
+    assert load(tmp_path / "a.jsonl", src="t.en", tgt="t.de") == [("yes", "nein")]
