@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minitf.config.compose import compose_config
 from minitf.config.errors import UserError
 from minitf.config.schema import EmptyLines, TableConfig
 from minitf.data import load_data
@@ -356,3 +357,9 @@ def test_a_dot_leads_into_a_column_of_objects(tmp_path: Path, name: str) -> None
 def test_a_name_with_a_dot_is_a_name(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"t.en": "yes", "t": {"en": "no", "de": "nein"}}\n')
     assert load(tmp_path / "a.jsonl", src="t.en", tgt="t.de") == [("yes", "nein")]
+
+
+@pytest.mark.parametrize("tests", ["[a.csv]", "a.csv"])
+def test_test_splits_without_names_are_told_how(tests: str) -> None:
+    with pytest.raises(UserError, match=r"holds a name for each file: \+data\.tests\.NAME=FILE"):
+        compose_config(["data=table", f"data.tests={tests}"])
