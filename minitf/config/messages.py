@@ -60,7 +60,7 @@ def explain(error: BaseException) -> str | None:
             key = link.full_key or override or "a value"
             if "is not a ListConfig" in str(link):
                 return f"{key} takes a list, as in {key}=[A,B]"
-            if key == "data.tests" and re.search(r"ListConfig|Cannot assign", str(link)):
+            if key == "data.tests" and re.search(r"DictConfig with List|Dict\[", str(link)):
                 return (
                     "data.tests of data=table holds a name for each file: "
                     "+data.tests.NAME=FILE for each test split"

@@ -65,7 +65,10 @@ class TextFilesConfig(DataConfig):
     src: str = "en"
     tgt: str = "de"
     train: str = "train"
-    val: str = "val"
+    val: str | None = "val"
+    """Null: pairs are held out of `train`."""
+    val_held_out: int | None = None
+    """How many; null: 500, or 5% of `train` where that is fewer."""
     tests: list[str] = field(default_factory=lambda: ["test"])
     empty_lines: EmptyLines = EmptyLines.error
     lowercase: bool = False
@@ -78,7 +81,10 @@ class TableConfig(DataConfig):
     name: str = "table"
     root: str = "."
     train: str = MISSING
-    val: str = MISSING
+    val: str | None = MISSING
+    """Null: pairs are held out of `train`."""
+    val_held_out: int | None = None
+    """How many; null: 500, or 5% of `train` where that is fewer."""
     tests: dict[str, str] = field(default_factory=dict)
     src: str = "src"
     tgt: str = "tgt"
@@ -103,7 +109,10 @@ class HubConfig(DataConfig):
     tgt: str = "de"
     translation_column: str = "translation"
     train: str = "train"
-    val: str = "validation"
+    val: str | None = "validation"
+    """Null: pairs are held out of `train`."""
+    val_held_out: int | None = None
+    """How many; null: 500, or 5% of `train` where that is fewer."""
     tests: list[str] = field(default_factory=lambda: ["test"])
     empty_lines: EmptyLines = EmptyLines.error
     lowercase: bool = False

@@ -37,13 +37,15 @@ def read_hub(config: HubConfig) -> dict[str, list[Pair]]:
         if name in splits:
             raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
         splits[name] = name
-    missing = [name for name in splits.values() if name not in found]
+    wanted = {split: name for split, name in splits.items() if name is not None}
+    missing = [name for name in wanted.values() if name not in found]
     if missing:
         raise UserError(
             f"{config.path} has no split {missing[0]!r}; it has {', '.join(found)}; set "
-            "data.train, data.val and data.tests"
+            "data.train, data.val and data.tests; data.val=null holds out pairs of train, "
+            "data.tests=[] tests on val"
         )
-    return {split: _pairs(config, found[name], name) for split, name in splits.items()}
+    return {split: _pairs(config, found[name], name) for split, name in wanted.items()}
 
 
 def local_path(path: str) -> str:

@@ -15,6 +15,7 @@ from minitf.config.schema import (
     ToyConfig,
 )
 from minitf.data.cache import kept
+from minitf.data.held_out import with_val
 from minitf.data.in_memory import dataset_dict, load_splits, save_splits
 
 if TYPE_CHECKING:
@@ -53,15 +54,15 @@ def load_data(config: DataConfig, cache_dir: Path | None = None) -> DatasetDict:
     if isinstance(config, TextFilesConfig):
         from minitf.data.text_files import read_text_files
 
-        return dataset_dict(read_text_files(config))
+        return dataset_dict(with_val(config, read_text_files(config)))
     if isinstance(config, TableConfig):
         from minitf.data.table import read_tables
 
-        return dataset_dict(read_tables(config))
+        return dataset_dict(with_val(config, read_tables(config)))
     if isinstance(config, HubConfig):
         from minitf.data.hub import read_hub
 
-        return dataset_dict(read_hub(config))
+        return dataset_dict(with_val(config, read_hub(config)))
     raise UserError(f"data must be one of minitf's data options, got {type(config).__name__}")
 
 
@@ -81,5 +82,5 @@ def data_files(config: DataConfig) -> list[Path]:
         from minitf.data.table import table_file
 
         files = (config.train, config.val, *config.tests.values())
-        return [table_file(config.root, file) for file in files]
+        return [table_file(config.root, file) for file in files if file is not None]
     return []

@@ -51,7 +51,7 @@ def read_tables(config: TableConfig) -> dict[str, list[Pair]]:
         if name in splits:
             raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
         splits[name] = file
-    return {split: read_split(config, file) for split, file in splits.items()}
+    return {split: read_split(config, file) for split, file in splits.items() if file is not None}
 
 
 def read_split(config: TableConfig, file: str) -> list[Pair]:
@@ -80,7 +80,7 @@ def table_file(root: str, file: str) -> Path:
     if not path.is_file():
         raise UserError(
             f"no file {path}; {listing(path.parent)}; set data.root, data.train, data.val and "
-            "data.tests to what is there"
+            "data.tests to what is there; data.val=null holds out pairs of train"
         )
     return path
 

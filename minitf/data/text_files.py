@@ -28,16 +28,16 @@ def read_text_files(config: TextFilesConfig) -> dict[str, list[Pair]]:
     }
 
 
-def named_splits(train: str, val: str, tests: list[str]) -> dict[str, str]:
-    """The splits in their order, each with what the configuration calls it."""
-    splits = {"train": train, "val": val}
+def named_splits(train: str, val: str | None, tests: list[str]) -> dict[str, str]:
+    """The splits in their order, each with what it is called; no `val` where that is None."""
+    splits = {"train": train, "val": val or ""}
     for test in tests:
         # A file name serves as the split's name as it stands, folders and place-holder aside.
         name = re.sub(r"\.?\{lang\}", "", Path(test).name).strip(".") or test
         if name in splits:
             raise UserError(f"data.tests names {name!r}, which is taken; names must be different")
         splits[name] = test
-    return splits
+    return {name: files for name, files in splits.items() if name != "val" or val is not None}
 
 
 def read_split(config: TextFilesConfig, files: str) -> list[Pair]:
@@ -82,5 +82,6 @@ def split_file(root: str, files: str, lang: str) -> Path:
         return packed
     raise UserError(
         f"no file {path} or {packed.name}; {listing(path.parent)}; set data.root, data.train, "
-        "data.val, data.tests, data.src and data.tgt to what is there; data.tests=[] tests on val"
+        "data.val, data.tests, data.src and data.tgt to what is there; data.val=null holds out "
+        "pairs of train, data.tests=[] tests on val"
     )

@@ -179,7 +179,8 @@ def _train(
         )
     console.print(
         f"           {_counted('training pairs', data.pairs[0])},"
-        f" {_counted('validation', data.pairs[1])}, vocabulary {tokenizer.vocab_size:,}\n"
+        f" {_counted('validation', data.pairs[1])}{_held_out(settings.data)},"
+        f" vocabulary {tokenizer.vocab_size:,}\n"
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
         f" attention {settings.attention.get('_target_')}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
@@ -326,6 +327,10 @@ def _counted(kind: str, pairs: EncodedPairs) -> str:
     counts = ((pairs.num_skipped, "left out"), (pairs.num_truncated, "cut"))
     long = [f"{n:,} too long {what}" for n, what in counts if n]
     return f"{len(pairs):,} {kind}" + (f" ({long[0]})" if long else "")
+
+
+def _held_out(data: Any) -> str:
+    return " (held out of train)" if getattr(data, "val", "") is None else ""
 
 
 def _describe(data: Any) -> str:

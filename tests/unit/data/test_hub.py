@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         {"val": "dev"},
         "{path} has no split 'dev'; it has train, validation, test; set data.train, data.val and "
-        "data.tests",
+        "data.tests; data.val=null holds out pairs of train, data.tests=[] tests on val",
     ),
     "a column that is not there": (
         {},

@@ -274,7 +274,7 @@ def test_a_missing_table_lists_its_folder(tmp_path: Path) -> None:
         load(tmp_path / "a.csv")
     assert str(caught.value) == (
         f"no file {tmp_path}/a.csv; {tmp_path} holds b.csv; set data.root, data.train, data.val "
-        "and data.tests to what is there"
+        "and data.tests to what is there; data.val=null holds out pairs of train"
     )
 
 

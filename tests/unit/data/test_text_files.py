@@ -118,14 +118,14 @@ BROKEN: dict[str, tuple[dict[str, bytes | None], dict[str, Any], str]] = {
         {},
         "no file {root}/test.de or test.de.gz; {root} holds test.en, train.de, train.en, val.de, "
         "val.en; set data.root, data.train, data.val, data.tests, data.src and data.tgt to what "
-        "is there; data.tests=[] tests on val",
+        "is there; data.val=null holds out pairs of train, data.tests=[] tests on val",
     ),
     "a missing folder": (
         {},
         {"root": "/nowhere"},
         "no file /nowhere/train.en or train.en.gz; there is no folder /nowhere; set data.root, "
         "data.train, data.val, data.tests, data.src and data.tgt to what is there; "
-        "data.tests=[] tests on val",
+        "data.val=null holds out pairs of train, data.tests=[] tests on val",
     ),
     "old Mac line ends": (
         {"train.en": b"A dog.\rTwo cats.\r"},
