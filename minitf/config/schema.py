@@ -128,13 +128,16 @@ class TokenizerKind(StrEnum):
 
 @dataclass
 class TokenizerConfig:
-    """One vocabulary for source and target, trained on the training split."""
+    """One vocabulary for source and target, trained on the training split or taken from a file."""
 
     name: TokenizerKind = TokenizerKind.bpe
     vocab_size: int = 2_000
     min_frequency: int = 2
     dropout: float = 0.0
     """BPE dropout (Provilkov et al. 2020): probability of leaving out a merge, in training only."""
+    path: str | None = None
+    """A tokenizer.json, such as another run's, to be used as it is: `name`, `vocab_size` and
+    `min_frequency` are not read then."""
 
 
 class LongPairs(StrEnum):

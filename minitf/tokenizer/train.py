@@ -28,7 +28,7 @@ def train_tokenizer(
     cache_dir: str | Path | None = None,
     text_digest: str | None = None,
 ) -> TextTokenizer:
-    """A tokenizer whose vocabulary comes from the given text.
+    """A tokenizer whose vocabulary comes from the given text, or the one at `config.path`.
 
     Args:
         texts: the training split, source and target together.
@@ -40,8 +40,10 @@ def train_tokenizer(
         text_digest: of `texts`, where one is known: then what is kept is found without them.
 
     Raises:
-        UserError: An option out of range, or no text.
+        UserError: An option out of range, no text, or no tokenizer at `config.path`.
     """
+    if config.path is not None:
+        return TextTokenizer.load(config.path)
     _check(config)
     if cache_dir is None:
         return _train(list(texts), config)

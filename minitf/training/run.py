@@ -104,6 +104,8 @@ def _settle_paths(config: DictConfig) -> None:
         config.data.root = os.path.abspath(os.path.expanduser(root))
     if path := config.data.get("path"):
         config.data.path = local_path(path)
+    if path := config.tokenizer.path:
+        config.tokenizer.path = os.path.abspath(os.path.expanduser(path))
 
 
 def _train(
@@ -181,6 +183,7 @@ def _train(
         f"           {_counted('training pairs', data.pairs[0])},"
         f" {_counted('validation', data.pairs[1])}{_held_out(settings.data)},"
         f" vocabulary {tokenizer.vocab_size:,}\n"
+        f"{_taken_from(settings.tokenizer.path)}"
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
         f" attention {settings.attention.get('_target_')}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
@@ -227,7 +230,7 @@ def _train(
 
 
 def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
-    """A tokenizer of the training split."""
+    """A tokenizer of the training split, or the one that the configuration names."""
     texts = chain.from_iterable(split[column] for column in ("src", "tgt"))
     return train_tokenizer(
         texts, settings.tokenizer, user_cache_dir(), text_digest=split._fingerprint
@@ -331,6 +334,11 @@ def _counted(kind: str, pairs: EncodedPairs) -> str:
 
 def _held_out(data: Any) -> str:
     return " (held out of train)" if getattr(data, "val", "") is None else ""
+
+
+def _taken_from(tokenizer: str | None) -> str:
+    unread = "tokenizer.name, vocab_size and min_frequency are not read"
+    return "" if tokenizer is None else f"tokenizer  {tokenizer}; {unread}\n"
 
 
 def _describe(data: Any) -> str:

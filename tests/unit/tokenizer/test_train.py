@@ -167,3 +167,20 @@ def test_options_out_of_range_are_refused_in_one_line(
 def test_no_text_is_refused(texts: list[str]) -> None:
     with pytest.raises(UserError, match=r"^a tokenizer needs text to be trained on, got none$"):
         train_tokenizer(texts, config())
+
+
+def test_a_tokenizer_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
+    made = train_tokenizer(["a cat", "a dog"], TokenizerConfig(name=TokenizerKind.char))
+    made.save(tmp_path / "tokenizer.json")
+    config = TokenizerConfig(path=str(tmp_path / "tokenizer.json"))
+    taken = train_tokenizer(["quite another text"], config, tmp_path / "cache")
+    assert taken.fingerprint == made.fingerprint
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(UserError, match=r"a\.json is not a tokenizer file: "):
+        train_tokenizer(["text"], TokenizerConfig(path=str(tmp_path / "a.json")))
+    with pytest.raises(UserError, match=r"no tokenizer at .*/b\.json; a run directory holds one"):
+        train_tokenizer(["text"], TokenizerConfig(path=str(tmp_path / "b.json")))
