@@ -1,6 +1,7 @@
 """Pictures of attention weights: what each target token looked at."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ _TOO_LONG = (
     "target tokens: choose a shorter sentence"
 )
 _MOST_CELLS = 24  # weights are written into cells up to this length
+_ROUNDING = 0.01  # of weights in half precision
 
 
 def cross_attention(
@@ -78,7 +80,8 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
     """A grid of maps: on top the mean of all, below one line per layer, its mean first.
 
     Args:
-        weights: (L, H, T, S), each row a distribution over S.
+        weights: (L, H, T, S), each row a distribution over S. Colours reach from 0 to 1; where
+            weights lie outside, as far as the largest on both sides of 0.
         rows: T labels, the tokens that attend.
         columns: S labels, the tokens attended to.
 
@@ -99,10 +102,13 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
     large = (1.6 + 0.32 * S, 1.4 + 0.32 * T)
     width = max((heads + 1) * small[0], large[0] + 1)
     figure = Figure(figsize=(width, large[1] + layers * small[1]), layout="constrained")
+    scale = _scale(weights)
+    title = "mean of all heads"
+    if scale.low < 0:
+        least, most = (end.item() for end in weights.nan_to_num(0, 0, 0).aminmax())
+        title += f"\nno distributions: weights from {least:.2g} to {most:.2g}"
     grid = figure.add_gridspec(1 + layers, 1, height_ratios=[large[1], *[small[1]] * layers])
-    image = _map(
-        figure.add_subplot(grid[0]), weights.mean((0, 1)), rows, columns, "mean of all heads", 9
-    )
+    image = _map(figure.add_subplot(grid[0]), weights.mean((0, 1)), rows, columns, title, 9, scale)
     figure.axes[0].set_xlabel("source token, attended to")
     figure.axes[0].set_ylabel("target token, being written")
     for layer in range(layers):
@@ -111,17 +117,50 @@ def draw_attention(weights: Tensor, rows: Sequence[str], columns: Sequence[str])
         shown += [(f"head {head + 1}", weights[layer, head]) for head in range(heads)]
         for position, (name, map_) in enumerate(shown):
             title = f"layer {layer + 1}, {name}" if position == 0 else name
-            _map(figure.add_subplot(line[position]), map_, rows, columns, title, 5)
+            _map(figure.add_subplot(line[position]), map_, rows, columns, title, 5, scale)
     figure.colorbar(
         image, ax=figure.axes[0], shrink=0.8, panchor=(0.5, 0.5), label="attention weight"
     )
     return figure
 
 
+@dataclass
+class _Scale:
+    """The colours of all maps, and the weights at their ends."""
+
+    colors: str
+    low: float
+    high: float
+
+    def text_color(self, weight: float) -> str | None:
+        """What is legible on a weight's colour; None where it is too small to be written."""
+        share = abs(weight) / self.high
+        if not share >= 0.1:  # NaN is not either
+            return None
+        light_on_dark = share > 0.6 if self.low < 0 else share <= 0.6
+        return "white" if light_on_dark else "black"
+
+
+def _scale(weights: Tensor) -> _Scale:
+    weights = weights.nan_to_num(0, 0, 0)
+    if weights.min() >= -_ROUNDING and weights.max() <= 1 + _ROUNDING:
+        return _Scale("magma", 0.0, 1.0)
+    most = weights.abs().max().item()
+    return _Scale("RdBu_r", -most, most)
+
+
 def _map(
-    axes: Any, weights: Tensor, rows: Sequence[str], columns: Sequence[str], title: str, size: int
+    axes: Any,
+    weights: Tensor,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    size: int,
+    scale: _Scale,
 ) -> Any:
-    image = axes.imshow(weights.numpy(), cmap="magma", vmin=0.0, vmax=1.0, aspect="equal")
+    image = axes.imshow(
+        weights.numpy(), cmap=scale.colors, vmin=scale.low, vmax=scale.high, aspect="equal"
+    )
     axes.set_title(title, fontsize=size + 2)
     # A $ in a token would start mathematics.
     font = {"fontsize": size, "fontfamily": font_families()}
@@ -130,8 +169,7 @@ def _map(
     axes.tick_params(length=0)
     if size > 5 and max(len(rows), len(columns)) <= _MOST_CELLS:
         for (i, j), weight in _cells(weights):
-            if weight >= 0.1:
-                color = "black" if weight > 0.6 else "white"
+            if color := scale.text_color(weight):
                 axes.text(j, i, f"{weight:.1f}", ha="center", va="center", fontsize=6, color=color)
     return image
 

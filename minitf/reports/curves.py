@@ -48,11 +48,15 @@ def training_curves(metrics: dict[str, tuple[list[int], list[float]]]) -> Any:
             if name in metrics:
                 steps, values = metrics[name]
                 few = len(steps) < 40
-                axes.plot(steps, values, label=name, marker="." if few else None, linewidth=1.4)
+                # The two losses of training may lie on each other: the one below must show.
+                broad = {"linewidth": 4, "alpha": 0.4} if name == "train/loss" else {}
+                style: dict[str, Any] = {"linewidth": 1.4, "marker": "." if few else None, **broad}
+                axes.plot(steps, values, label=name, **style)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("update")
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        if len(names) > 1:
-            axes.legend(fontsize=8)
+        if len(names) > 1:  # the losses, which end far from 0; beside them there may be no room
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
+        else:
+            axes.set_ylim(bottom=0)
     return figure

@@ -62,3 +62,31 @@ def test_the_picture_can_be_written(weights):
 def test_sentences_too_long_to_read_are_refused():
     with pytest.raises(UserError, match="up to 60 tokens; received 61 source and 2 target"):
         draw_attention(torch.zeros(1, 1, 2, 61), ["a"] * 2, ["b"] * 61)
+
+
+def ends(figure):
+    return {(axes.images[0].norm.vmin, axes.images[0].norm.vmax) for axes, _ in images(figure)}
+
+
+def test_distributions_are_coloured_from_0_to_1(weights):
+    figure = draw_attention(weights, ROWS, COLUMNS)
+    assert ends(figure) == {(0, 1)}
+    assert figure.axes[0].get_title() == "mean of all heads"
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1, -0.5), (5, 0)])
+def test_weights_that_are_no_distribution_are_coloured_by_their_size(weights, factor, offset):
+    other = factor * weights + offset
+    figure = draw_attention(other, ROWS, COLUMNS)
+    most = other.abs().max().item()
+    assert ends(figure) == {(-most, most)}
+    assert "no distributions: weights from" in figure.axes[0].get_title()
+    if offset:
+        assert any(text.get_text().startswith("-0.") for text in figure.axes[0].texts)
+
+
+def test_weights_that_are_not_numbers_are_drawn(weights):
+    weights[0, 0] = float("nan")
+    figure = draw_attention(weights, ROWS, COLUMNS)
+    assert ends(figure) == {(0, 1)}
+    figure.savefig(io.BytesIO(), format="png")
