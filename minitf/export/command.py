@@ -17,13 +17,17 @@ _NOT_THE_RECIPE = ("run_dir", "resume", "logger")
 
 def training_command(config: TrainConfig) -> str:
     """`python train.py …` with an override for each key that is not at its default."""
-    data = without_places(vars(config.data))
-    shown = dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+    parts = {"data": config.data, "tokenizer": config.tokenizer}
+    told = {
+        name: dataclasses.replace(part, **without_places(vars(part)))
+        for name, part in parts.items()
+    }
+    shown = dataclasses.replace(config, **told)
     return shlex.join(["python", "train.py", *overrides(shown)])
 
 
-def without_places(data: dict[str, Any]) -> dict[str, Any]:
-    """The data's options with directories left out: where they lie is nobody else's business."""
+def without_places(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of data or tokenizer without directories, which are nobody else's business."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -34,8 +38,8 @@ def without_places(data: dict[str, Any]) -> dict[str, Any]:
             return os.path.basename(value)
         return value
 
-    root = {"root": "DIR"} if data.get("root", ".") != "." else {}
-    return {key: plain(value) for key, value in data.items()} | root
+    root = {"root": "DIR"} if options.get("root", ".") != "." else {}
+    return {key: plain(value) for key, value in options.items()} | root
 
 
 def overrides(config: TrainConfig) -> list[str]:

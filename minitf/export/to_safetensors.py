@@ -62,5 +62,6 @@ def _config(translator: Translator) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     whole = plain(OmegaConf.structured(translator.config))
-    whole["data"] = without_places(whole["data"])
+    for part in ("data", "tokenizer"):
+        whole[part] = without_places(whole[part])
     return {group: value for group, value in whole.items() if group not in _OF_THE_RUN}

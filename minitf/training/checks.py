@@ -105,6 +105,11 @@ def _check_trainer(options: dict[str, Any]) -> None:
             f"trainer.val_check_interval={every} is a share of an epoch, which goes with "
             "trainer.check_val_every_n_epoch=1; or give a whole number of batches"
         )
+    if options.get("overfit_batches"):
+        raise UserError(
+            "trainer.overfit_batches would give others in each epoch: batching.limit_pairs=N "
+            "trains on the first N pairs alone, and debug=overfit is made for it"
+        )
     if isinstance(most := options.get("max_time"), str) and not _DURATION.fullmatch(most):
         raise UserError(f"trainer.max_time reads DD:HH:MM:SS, as in 00:01:30:00; got {most!r}")
 

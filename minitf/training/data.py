@@ -93,8 +93,10 @@ class TranslationData(LightningDataModule):
             self._position = self._train_loader.state_dict()
         position = self._position or {"epoch": 0, "n": 0}
         self._train_loader = self._epoch_loader(position["epoch"])
-        if self._dropout is not None and position["n"] >= len(self._train_loader):
-            position = {"epoch": position["epoch"] + 1, "n": 0}
+        begun = self.trainer.current_epoch if self.trainer else 0  # limit_train_batches cuts epochs
+        over = position["n"] >= len(self._train_loader) or begun > position["epoch"]
+        if self._dropout is not None and over:
+            position = {"epoch": max(position["epoch"] + 1, begun), "n": 0}
             self._train_loader = self._epoch_loader(position["epoch"])
         self._train_loader.load_state_dict(position)
         return self._train_loader

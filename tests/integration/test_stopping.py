@@ -57,6 +57,11 @@ EPOCHS = [
 UPDATES = ["trainer.val_check_interval=10", "evaluation.average_best=2"]
 EACH = ["data.train_size=16", "trainer.val_check_interval=1", "evaluation.average_best=2"]
 """Epochs of one batch, with a validation each."""
+CUT = [
+    "tokenizer=bpe", "tokenizer.vocab_size=300", "tokenizer.dropout=0.2",
+    "trainer.limit_train_batches=5", "trainer.max_steps=23",
+]  # fmt: skip
+"""Epochs of five batches, whose words are cut anew in each."""
 
 
 @pytest.mark.parametrize(
@@ -65,8 +70,9 @@ EACH = ["data.train_size=16", "trainer.val_check_interval=1", "evaluation.averag
         (EPOCHS, [(1, 0), (1, 1), (0, 40)]),
         (UPDATES, [(0, 10), (0, 33), (0, 40)]),
         (EACH, [(0, 7), (0, 40)]),
+        (CUT, [(0, 7)]),
     ],
-    ids=["epochs", "updates", "each"],
+    ids=["epochs", "updates", "each", "cut"],
 )
 def test_a_run_goes_on_as_if_never_stopped(
     run: Callable[..., int], tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]

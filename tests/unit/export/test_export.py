@@ -79,7 +79,10 @@ def test_the_command_leads_to_the_same_configuration(given):
 
 
 def test_the_command_does_not_tell_where_the_data_lie():
-    config = compose_config(["data=text_files", "data.root=/home/me/secret", "run_dir=x"])
+    config = compose_config(
+        ["data=text_files", "data.root=/home/me/secret", "run_dir=x",
+         "tokenizer.path=/home/me/secret/tokenizer.json"]
+    )  # fmt: skip
     command = training_command(OmegaConf.to_object(config))
     assert "secret" not in command
     assert "data.root=DIR" in command

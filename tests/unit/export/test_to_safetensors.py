@@ -9,7 +9,7 @@ import torch
 
 import minitf
 from minitf.config.errors import UserError
-from minitf.config.schema import TextFilesConfig
+from minitf.config.schema import TextFilesConfig, TokenizerConfig
 from minitf.export import export
 
 TEXTS = ["A small dog sleeps.", "", "Why does </s> nobody laugh at Gänse?"]
@@ -53,7 +53,8 @@ def test_an_export_of_an_export_is_the_same(exported, tmp_path):
 def test_nobody_is_told_where_the_data_lay(run_of, tmp_path):
     translator = minitf.load(run_of("pre_untied"), device="cpu")
     data = TextFilesConfig(root="/home/me/secret", train="~/secret/train", lowercase=True)
-    config = dataclasses.replace(translator.config, data=data)
+    tokenizer = TokenizerConfig(path="/home/me/secret/tokenizer.json")
+    config = dataclasses.replace(translator.config, data=data, tokenizer=tokenizer)
     export(dataclasses.replace(translator, config=config), "safetensors", tmp_path / "out")
     assert "secret" not in (tmp_path / "out" / "config.json").read_text()
     assert minitf.load(tmp_path / "out", device="cpu").lowercases
