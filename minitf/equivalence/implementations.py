@@ -104,10 +104,9 @@ def _check_options(
     side: str, target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
 ) -> None:
     parameters = inspect.signature(build).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     for option in options:
-        if option not in parameters:
+        if not anything and option not in parameters:
             raise UserError(
                 f"{side}.{option} is not an option of {target}{neighbours(option, parameters)}"
             )

@@ -354,9 +354,14 @@ def check(
 def run_properties_level(
     implementation: Implementation, device: torch.device, seed: int
 ) -> list[PropertyResult]:
-    """Check every property of one implementation."""
+    """Check every property of one implementation.
+
+    Raises:
+        UserError: the module cannot be built, of which nothing can hold or be violated.
+    """
     from minitf.equivalence.cache_properties import CACHE_CHECKS
     from minitf.equivalence.named_properties import NAMED_CHECKS
 
+    Subject(implementation, device, seed).module()
     checks = (*PLAIN_CHECKS, *NAMED_CHECKS, *CACHE_CHECKS)
     return [check(implementation, test, device, seed) for test in checks]

@@ -40,6 +40,20 @@ def test_a_mistake_is_one_line(config, message):
     assert "\n" not in str(caught.value)
 
 
+class TakesAnything(MultiHeadAttention):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("option", ["dropout", "batch_first", "rotary_base"])
+def test_a_class_that_takes_anything_is_refused_what_verify_varies(option):
+    config = {"_target_": f"{__name__}.TakesAnything", option: 1}
+    with pytest.raises(UserError, match=f"^candidate.{option} cannot be set: "):
+        resolve("candidate", config)
+    kernel = {"_target_": f"{__name__}.TakesAnything", "kernel": "math"}
+    assert resolve("candidate", kernel).options == {"kernel": "math"}
+
+
 def test_a_kernel_that_does_not_exist():
     with pytest.raises(UserError, match=r"^custom\(kernel=fest\) cannot be built: kernel must be"):
         resolve("candidate", {"name": "custom", "kernel": "fest"})(6, 2)

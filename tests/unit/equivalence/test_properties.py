@@ -3,6 +3,7 @@ import torch
 from plain_attention import PlainAttention
 from torch import nn
 
+from minitf.config.errors import UserError
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.properties import Outcome, run_properties_level
 from minitf.equivalence.summaries import summarize_properties
@@ -132,6 +133,12 @@ def test_an_attention_that_raises_violates_instead_of_ending_the_run():
     found = outcomes(Implementation("raises", Raises))["batch invariance"]
     assert found.outcome is Outcome.violated
     assert found.finding == "raised ValueError: not yet"
+
+
+def test_an_attention_that_cannot_be_built_ends_the_run():
+    """It violates nothing: an option was misspelt, or is missing."""
+    with pytest.raises(UserError, match=r"^mine\(windw=3\) cannot be built with .*: TypeError: "):
+        run_properties_level(Implementation("mine", PlainAttention, {"windw": 3}), CPU, 3)
 
 
 def test_where_the_formula_cannot_be_seen_equivalence_is_not_shown():
