@@ -1,18 +1,24 @@
 """Properties that are seen through the weights: for modules with torch's parameter names."""
 
+import itertools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from minitf.attention.contract import needs_causal_mask
 from minitf.equivalence.calls import make_call
 from minitf.equivalence.cases import Case
 from minitf.equivalence.dropout_probe import dropout_fault, dropped_weights
-from minitf.equivalence.oracle import multi_head_attention
+from minitf.equivalence.oracle import causal_mask, multi_head_attention
 from minitf.equivalence.properties import (
+    BATCH,
     EMBED,
     HEAD_DIM,
     HEADS,
+    TARGET,
     Check,
     NotApplicable,
     Subject,
@@ -20,6 +26,8 @@ from minitf.equivalence.properties import (
     require_equal,
     weights_of,
 )
+
+Options = dict[str, Any]
 
 
 def _require_names(module: nn.Module) -> None:
@@ -45,19 +53,51 @@ def scale(subject: Subject) -> None:
         require_equal(measured[0] - measured[1], scores[0] - scores[1], f"scale of head {head}")
 
 
+def _formula_calls(
+    subject: Subject, module: nn.Module
+) -> Iterator[tuple[str, tuple[Tensor, Tensor, Tensor], Options, Tensor | None]]:
+    """Calls of every kind: name, inputs, keywords, and the mask that is meant by them.
+
+    An implementation may tell self-attention by `query is key`, and a causal call by its hint.
+    """
+    query, key, value = subject.inputs()
+    x = subject.tensor(BATCH, TARGET, EMBED)
+    causal = causal_mask(TARGET, TARGET, subject.device)
+    kinds = {"distinct inputs": (query, key, value), "cross-attention": (query, key, key),
+             "self-attention": (x, x, x)}  # fmt: skip
+    for kind, inputs in kinds.items():
+        added = subject.tensor(TARGET, inputs[1].shape[1])
+        masks: list[tuple[str, Options, Tensor | None]] = [("", {}, None)]
+        if inputs[0] is inputs[1]:
+            hint = {"is_causal": True}
+            masks.append((", causal", hint | {"attn_mask": causal}, causal))
+            if not needs_causal_mask(type(module)):
+                masks.append((", is_causal alone", hint, causal))
+        masks.append((", additive mask", {"attn_mask": added}, added))
+        padding = subject.padding()[:, : inputs[1].shape[1]]
+        for (name, options, mask), padded in itertools.product(masks, (None, padding)):
+            suffix = "" if padded is None else ", padded"
+            yield kind + name + suffix, inputs, options | {"key_padding_mask": padded}, mask
+
+
 def formula(subject: Subject) -> None:
-    """Output and weights are those of the paper's formula, under padding and an additive mask."""
+    """Output and weights are the paper's, for all kinds of inputs, masks, and causal calls."""
     module = subject.module()
     _require_names(module)
-    inputs, padding = subject.inputs(), subject.padding()
-    mask = subject.tensor(inputs[0].shape[1], inputs[1].shape[1])
-    output, weights = weights_of(module, *inputs, attn_mask=mask, key_padding_mask=padding)
     state = {name: p.detach() for name, p in module.named_parameters()}
-    true_output, true_weights = multi_head_attention(
-        state, *inputs, num_heads=HEADS, attn_mask=mask, key_padding_mask=padding
-    )
-    require_equal(weights, true_weights, "weights")
-    require_equal(output, true_output, "output")
+    for name, inputs, options, mask in _formula_calls(subject, module):
+        true_output, true_weights = multi_head_attention(
+            state,
+            *inputs,
+            num_heads=HEADS,
+            attn_mask=mask,
+            key_padding_mask=options["key_padding_mask"],
+        )
+        output, weights = weights_of(module, *inputs, **options)
+        require_equal(weights, true_weights, f"weights, {name}")
+        require_equal(output, true_output, f"output, {name}")
+        output, _ = module(*inputs, need_weights=False, **options)
+        require_equal(output, true_output, f"output without weights, {name}")
 
 
 def dropout_drops_weights(subject: Subject) -> None:
@@ -79,11 +119,13 @@ def dropout_drops_weights(subject: Subject) -> None:
 
 
 def no_dropout_in_eval(subject: Subject) -> None:
-    """In eval mode dropout changes nothing."""
+    """In eval mode dropout changes nothing, and nothing else is random."""
     inputs = subject.inputs()
     without, _ = subject.module()(*inputs, need_weights=False)
-    output, _ = subject.module(dropout=0.5)(*inputs, need_weights=False)
-    require_equal(output, without, "output in eval mode with dropout=0.5")
+    module = subject.module(dropout=0.5)
+    for call in ("first", "second"):  # not seeded alike
+        output, _ = module(*inputs, need_weights=False)
+        require_equal(output, without, f"output in eval mode with dropout=0.5, {call} call")
 
 
 NAMED_CHECKS: tuple[Check, ...] = (scale, formula, dropout_drops_weights, no_dropout_in_eval)

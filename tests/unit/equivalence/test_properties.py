@@ -3,6 +3,7 @@ import torch
 from plain_attention import PlainAttention
 from torch import nn
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.errors import UserError
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.properties import Outcome, run_properties_level
@@ -92,6 +93,39 @@ class Detached(PlainAttention):
         return super().forward(query, key, value.detach(), **options)
 
 
+class UnscaledSelfAttention(MultiHeadAttention):
+    def forward(self, query, key, value, **options):
+        if query is key:
+            query = query * self.head_dim**0.5
+        return super().forward(query, key, value, **options)
+
+
+class HalvesCausalScores(MultiHeadAttention):
+    def forward(self, query, key, value, is_causal=False, **options):
+        query = query / 2 if is_causal else query
+        return super().forward(query, key, value, is_causal=is_causal, **options)
+
+
+class HalvesWhatHasNoMask(HalvesCausalScores):
+    needs_causal_mask = False
+
+    def forward(self, query, key, value, is_causal=False, attn_mask=None, **options):
+        return super().forward(
+            query if attn_mask is None else query * (1 + is_causal),
+            key,
+            value,
+            is_causal=is_causal,
+            attn_mask=attn_mask,
+            **options,
+        )
+
+
+class DropsInEval(MultiHeadAttention):
+    def forward(self, *args, **options):
+        output, weights = super().forward(*args, **options)
+        return torch.dropout(output, 0.1, True), weights
+
+
 class BelievesNoMaskIsNeeded(PlainAttention):
     needs_causal_mask = False
 
@@ -119,6 +153,10 @@ def test_a_window_sees_no_future_and_not_the_whole_past():
         (MixesBatch, "batch invariance"),
         (KnowsPositions, "key permutation"),
         (Detached, "gradients"),
+        (UnscaledSelfAttention, "formula"),
+        (HalvesCausalScores, "formula"),
+        (HalvesWhatHasNoMask, "formula"),
+        (DropsInEval, "no dropout in eval"),
     ],
 )
 def test_each_property_can_be_violated(bug, name):
