@@ -207,6 +207,14 @@ def summarize_training(result: TrainingResult) -> LevelReport:
     """Lockstep curves against rounding's envelope."""
     dropout = f"with dropout {result.dropout:g}" if result.dropout else "without dropout"
     steps = f"{result.steps} steps {dropout}, {result.precision}"
+    if not result.curves:
+        return LevelReport(
+            level="training",
+            title=f"Training, {result.precision}",
+            verdict=result.verdict,
+            summary=f"{steps}: not trained to the end",
+            findings=[result.finding],
+        )
     if result.verdict is Verdict.bit_identical:
         summary = f"{steps}: losses, gradient norms and weights the same to the last bit"
     elif result.outside_at is None and result.parted_at is None:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import (
@@ -34,7 +35,7 @@ from minitf.equivalence.models import (
     without_dropout,
 )
 from minitf.equivalence.named_properties import dropout_drops_weights
-from minitf.equivalence.properties import NotApplicable, Subject, Violated
+from minitf.equivalence.properties import check
 from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import Task, TokenBatch
 from minitf.equivalence.ulp import perturb, ulp_size
@@ -76,7 +77,7 @@ class TrainingResult:
     """The largest of the model's dropout probabilities; 0: none was on."""
     precision: str
     curves: dict[str, Curve]
-    """By run: reference, candidate, again, one, rounded-0, rounded-1, ..."""
+    """By run: reference, candidate, again, one, rounded-0, rounded-1, ...; none if it raised."""
     envelopes: dict[str, list[float]]
     """By measure: what rounding explains at each step."""
     verdict: Verdict
@@ -193,6 +194,9 @@ def run_training_level(
         The result; where it is outside the envelope and the model has dropout, that of a second
         lockstep without: an implementation may draw other dropout masks without being wrong. Its
         attention dropout, if that is on, must then be right by itself.
+
+    Raises:
+        UserError: the reference cannot be trained.
     """
     if weights is None:
         weights = initial_weights(config, reference, task.vocab_size, seed)
@@ -203,15 +207,21 @@ def run_training_level(
         reference, candidate, config, task, weights, dtype, device, seed, learning_rate
     )
     precision = _precision(dtype, device)
+    dropout = max(config.dropout, config.attention_dropout, config.activation_dropout)
     for number, batch in enumerate(batches):
         for name, run in runs.items():
             for group in run.optimizer.param_groups:
                 group["lr"] = learning_rate * min(1.0, (number + 1) / max(1, steps // 10))
             if name.startswith("rounded"):
                 run.perturb_all()
-            run.step(batch, precision)
+            try:
+                run.step(batch, precision)
+            except Exception as error:  # whatever a candidate raises is its finding
+                what = f"{type(error).__name__} at step {number + 1}: {_one_line(error)}"
+                if name == "candidate":
+                    return _raised(what, steps, dropout, dtype)
+                raise UserError(f"the reference cannot be trained: {what}") from error
             run.measure_distance(runs["reference"])
-    dropout = max(config.dropout, config.attention_dropout, config.activation_dropout)
     result = _judge(runs, steps, dropout, dtype)
     if result.verdict is not Verdict.different or not dropout:
         return result
@@ -231,11 +241,28 @@ def _dropout_fault(candidate: Implementation, device: torch.device, seed: int) -
 
     What cannot be seen through torch's parameter names is a fault too: it would go unseen.
     """
-    try:
-        dropout_drops_weights(Subject(candidate, device, seed))
-    except (Violated, NotApplicable) as error:
-        return str(error)
-    return ""
+    return check(candidate, dropout_drops_weights, device, seed).finding
+
+
+def _raised(what: str, steps: int, dropout: float, dtype: torch.dtype) -> TrainingResult:
+    """The result where the candidate raised: it has no curve."""
+    return TrainingResult(
+        steps=steps,
+        dropout=dropout,
+        precision=_precision_name(dtype),
+        curves={},
+        envelopes={},
+        verdict=Verdict.different,
+        parted_at=None,
+        outside_at=None,
+        finding=f"raised {what}",
+        machine_noise=0.0,
+        same_random_state=True,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _start_runs(

@@ -3,6 +3,7 @@ import torch
 from plain_attention import DropsPaddingInCrossAttention, PlainAttention
 
 from minitf.attention import MultiHeadAttention
+from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.summaries import summarize_training
@@ -14,14 +15,22 @@ CPU = torch.device("cpu")
 TORCH, CUSTOM = resolve("reference", "torch"), resolve("candidate", "custom")
 
 
-def run(candidate, dtype=torch.float32, dropout=0.1, seed=3, steps=12, attention_dropout=0.0):
+def run(
+    candidate,
+    dtype=torch.float32,
+    dropout=0.1,
+    seed=3,
+    steps=12,
+    attention_dropout=0.0,
+    reference=TORCH,
+):
     config = ModelConfig(
         embed_dim=22, num_heads=2, num_encoder_layers=1, num_decoder_layers=1,
         feedforward_dim=31, dropout=dropout, attention_dropout=attention_dropout,
     )  # fmt: skip
     task = letters_task(seed)
     return run_training_level(
-        TORCH, candidate, config, task, dtype, CPU, seed, steps=steps, batch_size=5
+        reference, candidate, config, task, dtype, CPU, seed, steps=steps, batch_size=5
     )
 
 
@@ -94,6 +103,46 @@ def test_a_loss_that_is_not_a_number_is_outside():
             return output * torch.nan, weights
 
     assert run(Implementation("broken", Broken)).verdict is Verdict.different
+
+
+class RaisesAtThird(PlainAttention):
+    calls = 0
+
+    def forward(self, *args, **options):
+        self.calls += 1
+        if self.calls == 3:
+            raise IndexError("no\nthird")
+        return super().forward(*args, **options)
+
+
+@pytest.mark.parametrize("attention_dropout", [0.0, 0.3])
+def test_a_candidate_that_raises_is_different(attention_dropout):
+    result = run(Implementation("raises", RaisesAtThird), attention_dropout=attention_dropout)
+    assert result.finding == "raised IndexError at step 3: no third"
+    report = summarize_training(result)
+    assert report.verdict is Verdict.different
+    assert report.findings == [result.finding]
+    assert not report.curves
+
+
+def test_a_reference_that_raises_is_the_users_to_put_right():
+    raises = Implementation("raises", RaisesAtThird)
+    with pytest.raises(UserError, match=r"^the reference cannot be trained: IndexError at step 3"):
+        run(CUSTOM, reference=raises)
+
+
+def test_a_probe_that_raises_is_a_finding_too():
+    class NeverTwice(PlainAttention):
+        """Other results, and none for the sizes that the probe takes."""
+
+        def forward(self, query, *args, **options):
+            if query.shape[1] == 17:
+                raise IndexError("no seventeen")
+            output, weights = super().forward(query, *args, **options)
+            return 2 * output, weights
+
+    result = run(Implementation("never twice", NeverTwice), attention_dropout=0.3)
+    assert result.finding.endswith("attention dropout: raised IndexError: no seventeen")
 
 
 def test_the_envelope_never_shrinks_and_is_at_least_a_unit():
