@@ -62,15 +62,19 @@ class SearchResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Different tokens count as rounding only at a tie."""
+        """Different tokens count as rounding only at a tie, which only the formula can tell."""
         difference = self.first_difference
+        if difference is not None and self.log_probs.by_reference:
+            return Verdict.not_run
         if difference is not None and not difference.is_tie:
             return Verdict.different
         return worst([self.log_probs.verdict, *([Verdict.within_rounding] if difference else [])])
 
     @property
     def finding(self) -> str:
-        """One line where the search is wrong."""
+        """One line where the search is wrong, or cannot be judged."""
+        if self.verdict is Verdict.not_run:
+            return f"{self.name}: other tokens, and the oracle cannot tell whether at a tie"
         if self.log_probs.verdict is Verdict.different:
             return f"{self.name}: log-probabilities of its own output: {self.log_probs.reason}"
         d = self.first_difference

@@ -67,20 +67,24 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
         groups.setdefault(_GROUPS.get(tensor.name, "parameter gradients"), []).append(tensor)
     rows: list[list[Cell]] = [[name, *tensor_row(tensors)] for name, tensors in groups.items()]
     failing = [result for result in results if result.finding]
+    unjudged = [t.reason for r in results for t in r.tensors if t.verdict is Verdict.not_run]
     findings = [f"{len(failing)} of {_cases(len(results))} differ{common_cause(results)}"]
     findings += [f"{r.case.label} · {r.finding}" for r in failing[:_SHOWN_FINDINGS]]
-    findings = _other_formula([t for r in results for t in r.tensors]) + findings
+    if not failing:
+        findings = unjudged[:1]
     notes = Counter(note for result in results for note in result.notes)
     notes.update(fault for r in results for fault in {t.reference_fault for t in r.tensors} - {""})
     shown_notes = [f"{note} ({_cases(count)})" for note, count in notes.most_common()]
     shown_notes += _where_bits_differ(results)
+    shown_notes += _other_formula([t for r in results for t in r.tensors])
     return LevelReport(
         level="op",
         title=f"Op, {dtype_name(dtype)}",
         verdict=verdict,
         summary=f"{len(results)} cases: {counts[Verdict.bit_identical]} bit-identical, "
-        f"{counts[Verdict.within_rounding]} within rounding, {counts[Verdict.different]} different",
-        findings=findings if failing else [],
+        f"{counts[Verdict.within_rounding]} within rounding, {counts[Verdict.different]} different"
+        + (f", {counts[Verdict.not_run]} not judged" if unjudged else ""),
+        findings=findings,
         notes=shown_notes,
         tables=[
             Table(_TENSORS, ["kind", *_COLUMNS], rows),
@@ -95,12 +99,12 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
 
 
 def _other_formula(tensors: Sequence[TensorVerdict]) -> list[str]:
-    """What to know first where it is the reference that mostly departs from the oracle."""
+    """What to know where it is the reference that mostly departs from the oracle."""
     if 2 * sum(bool(t.reference_fault) for t in tensors) <= len(tensors):
         return []
     return [
-        "the reference does not compute the paper's formula, by which this level judges: "
-        "level=training compares any two"
+        "the reference does not compute the paper's formula: the two are judged by each other, "
+        "and by what rounding does to that formula; level=training lets it act on the reference"
     ]
 
 
@@ -161,8 +165,6 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
         "parameter gradients": result.gradients,
     }
     findings = [result.finding] if result.finding else []
-    if findings:
-        findings = _other_formula([*result.free, *result.gradients]) + findings
     if result.adding_layers:
         findings.append(f"error is added by {', '.join(result.adding_layers)}")
     elif result.finding and result.local:
@@ -178,6 +180,7 @@ def summarize_model(result: ModelResult, dtype: torch.dtype) -> LevelReport:
         summary=f"{result.sizes}: "
         + _where_they_part(first, result.gradients),
         findings=findings,
+        notes=_other_formula([*result.free, *result.gradients]),
         tables=[
             Table(_TENSORS, ["kind", *_COLUMNS],
                   [[name, *tensor_row(tensors)] for name, tensors in groups.items() if tensors]),
@@ -273,9 +276,8 @@ def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> L
     identical = sum(result.identical for result in results)
     total = sum(result.sentences for result in results)
     failing = [r.finding for r in results if r.finding]
-    other_formula = _other_formula([r.log_probs for r in results]) if failing else []
     rows: list[list[Cell]] = []
-    notes = []
+    notes = _other_formula([r.log_probs for r in results])
     for r in results:
         shown = ""
         if (d := r.first_difference) is not None:
@@ -294,7 +296,7 @@ def summarize_decoding(results: Sequence[SearchResult], dtype: torch.dtype) -> L
         title=f"Decoding, {dtype_name(dtype)}",
         verdict=worst([r.verdict for r in results]),
         summary=f"{identical} of {total} sentences token-identical, over {len(results)} searches",
-        findings=other_formula + failing,
+        findings=failing,
         notes=notes,
         tables=[
             Table(

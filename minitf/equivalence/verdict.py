@@ -10,7 +10,8 @@ in the largest error and in the root mean square, both against a float64 oracle.
 the oracle's own result moves when each of its steps is rounded by up to one unit in the last place
 of the data type judged (the largest of several draws), and never less than one such unit at the
 tensor's largest value. Where the reference is itself wrong, not finite or further than CREDIT times
-`rounding` from the truth, `rounding` stands in for its error.
+`rounding` from the truth, `rounding` stands in for its error; and a candidate passes too that is
+within CREDIT times `rounding` of it: both then compute some other formula than the oracle's.
 """
 
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Verdict(StrEnum):
     within_rounding = "within rounding"
     different = "different"
     not_run = "not run"
+    """Or run, and nothing there to judge it by."""
 
     @property
     def equivalent(self) -> bool:
@@ -50,10 +52,9 @@ class Verdict(StrEnum):
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """The outcome of a whole from those of its parts; parts that were not run do not count."""
-    order = [Verdict.bit_identical, Verdict.within_rounding, Verdict.different]
-    ran = [order.index(v) for v in verdicts if v is not Verdict.not_run]
-    return order[max(ran)] if ran else Verdict.not_run
+    """The outcome of a whole from those of its parts; without parts, that it was not run."""
+    order = [Verdict.bit_identical, Verdict.within_rounding, Verdict.not_run, Verdict.different]
+    return order[max(map(order.index, verdicts))] if verdicts else Verdict.not_run
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,13 @@ class TensorVerdict:
     """Why it fails, or what is notable."""
     reference_fault: str = ""
     """Set where the reference, not the candidate, departs from the oracle."""
+    by_reference: bool = False
+    """Whether errors are distances from the reference, for neither computes the formula."""
 
     @property
     def nearer(self) -> str:
         """Which of the two is nearer to the truth."""
-        if self.candidate_error == self.reference_error:
+        if self.by_reference or self.candidate_error == self.reference_error:
             return "equal"
         return "candidate" if self.candidate_error < self.reference_error else "reference"
 
@@ -146,18 +149,27 @@ def judge(
 
     allowed = FACTOR * yardstick.largest + largest
     allowed_rms = FACTOR * yardstick.rms + rms
+    by_reference = bool(fault) and not (
+        candidate_error.largest <= allowed and candidate_error.rms <= allowed_rms
+    )
+    if by_reference:
+        candidate_error, reference_error = Error.of(candidate, reference.double()), Error(0.0, 0.0)
+        allowed, allowed_rms = CREDIT * largest, CREDIT * rms
+    beside = "error" if not by_reference else "distance from the reference"
     spurious = int((~candidate.isfinite() & reference.isfinite()).sum())
     reason = ""
     if identical:
         verdict = Verdict.bit_identical
     elif spurious:
         verdict, reason = Verdict.different, f"{spurious} of {candidate.numel()} not finite"
+    elif by_reference and not comparable:
+        verdict, reason = Verdict.not_run, "neither computes the paper's formula, or draws alike"
     elif not candidate_error.largest <= allowed:
         verdict = Verdict.different
-        reason = f"largest error {candidate_error.largest:.2g}, allowed {allowed:.2g}"
+        reason = f"largest {beside} {candidate_error.largest:.2g}, allowed {allowed:.2g}"
     elif not candidate_error.rms <= allowed_rms:
         verdict = Verdict.different
-        reason = f"rms error {candidate_error.rms:.2g}, allowed {allowed_rms:.2g}"
+        reason = f"rms {beside} {candidate_error.rms:.2g}, allowed {allowed_rms:.2g}"
     else:
         verdict = Verdict.within_rounding
     distance = torch.full((1,), torch.nan)
@@ -175,6 +187,7 @@ def judge(
         allowed=allowed,
         reason=reason,
         reference_fault=fault,
+        by_reference=by_reference,
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from plain_attention import DropsPaddingInCrossAttention, PlainAttention
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.decoding_level import Difference, run_decoding_level, train_weights
 from minitf.equivalence.implementations import Implementation, resolve
@@ -25,9 +26,17 @@ def weights(seed):
     return train_weights(TORCH, CONFIG, task, CPU, seed, steps=60, batch_size=16)
 
 
-def run(candidate, dtype=torch.float32, seed=3):
+def run(candidate, dtype=torch.float32, seed=3, reference=TORCH):
     return run_decoding_level(
-        TORCH, candidate, CONFIG, letters_task(seed), weights(seed), dtype, CPU, seed, sentences=7
+        reference,
+        candidate,
+        CONFIG,
+        letters_task(seed),
+        weights(seed),
+        dtype,
+        CPU,
+        seed,
+        sentences=7,
     )
 
 
@@ -66,6 +75,22 @@ def test_a_broken_cache_is_seen_where_it_is_used(name):
     assert verdicts["beam, cached"] is Verdict.different
     assert verdicts["greedy, recomputed"].equivalent
     assert verdicts["beam, recomputed"].equivalent
+
+
+def test_without_the_formula_other_tokens_are_not_judged():
+    class Half(MultiHeadAttention):
+        def __init__(self, *args, factor=0.5, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.factor = factor
+
+        def forward(self, query, *args, **options):
+            return super().forward(query * self.factor, *args, **options)
+
+    half = Implementation("half", Half)
+    assert all(r.verdict.equivalent for r in run(half, reference=half))
+    results = run(Implementation("negated", Half, {"factor": -9.0}), reference=half)
+    assert {r.verdict for r in results} == {Verdict.not_run}
+    assert "the oracle cannot tell" in results[0].finding
 
 
 def test_a_tie_is_a_margin_within_rounding_or_a_search_that_rounding_turns():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from plain_attention import DropsPaddingInCrossAttention, PlainAttention
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig, Norm, Positions
 from minitf.equivalence.implementations import Implementation, resolve
@@ -63,6 +64,35 @@ def test_a_bug_in_the_gradient_alone_is_found():
     assert result.verdict is Verdict.different
     assert {t.verdict for t in result.local} <= {Verdict.bit_identical, Verdict.within_rounding}
     assert "gradient" in result.finding
+
+
+class Window(MultiHeadAttention):
+    """Another formula than the oracle's."""
+
+    supports_cache = False
+
+    def __init__(self, *args, window=2, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.window = window
+
+    def forward(self, query, key, value, attn_mask=None, **options):
+        if query is key:
+            i = torch.arange(query.shape[1])
+            far = (i[:, None] - i).abs() > self.window
+            attn_mask = far if attn_mask is None else attn_mask | far
+        return super().forward(query, key, value, attn_mask=attn_mask, **options)
+
+
+def test_two_of_another_formula_are_judged_by_each_other():
+    window = Implementation("window", Window)
+    math = run(Implementation("window", Window, {"kernel": "math"}), reference=window)
+    assert math.verdict is Verdict.within_rounding, math.finding
+    assert math.adding_layers == []
+    (note,) = summarize_model(math, torch.float32).notes
+    assert note.startswith("the reference does not compute the paper's formula")
+    wider = run(Implementation("window", Window, {"window": 3}), reference=window)
+    assert wider.verdict is Verdict.different
+    assert "distance from the reference" in wider.finding
 
 
 def test_rotary_positions_have_a_truth_too():

@@ -62,6 +62,23 @@ def test_a_wrong_reference_is_no_excuse():
     assert right.verdict is Verdict.within_rounding
 
 
+def test_two_of_another_formula_are_judged_by_each_other():
+    truth, reference, rounded = tensors()
+    other = reference + 0.2
+    same = judge("x", other, other, truth, rounded)
+    assert same.verdict is Verdict.bit_identical
+    assert same.candidate_error == 0
+    assert same.nearer == "equal"
+    near = judge("x", other * (1 + 2 * EPS), other, truth, rounded)
+    assert near.verdict is Verdict.within_rounding
+    assert near.candidate_error <= near.allowed
+    far = judge("x", other * (1 + 99 * EPS), other, truth, rounded)
+    assert far.verdict is Verdict.different
+    assert far.reason.startswith("largest distance from the reference")
+    unlike = judge("x", other * (1 + 99 * EPS), other, truth, rounded, comparable=False)
+    assert unlike.verdict is Verdict.not_run
+
+
 def test_shapes_and_types_are_part_of_the_result():
     truth, reference, rounded = tensors()
     assert judge("x", reference[None], reference, truth, rounded).verdict is Verdict.different
@@ -71,7 +88,8 @@ def test_shapes_and_types_are_part_of_the_result():
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
-        ([Verdict.bit_identical, Verdict.not_run], Verdict.bit_identical),
+        ([Verdict.bit_identical, Verdict.not_run], Verdict.not_run),
+        ([Verdict.different, Verdict.not_run], Verdict.different),
         ([Verdict.bit_identical, Verdict.within_rounding], Verdict.within_rounding),
         ([Verdict.different, Verdict.within_rounding], Verdict.different),
         ([], Verdict.not_run),
