@@ -32,7 +32,7 @@ keys (KEY=VALUE, as in `python train.py`):
   out=DIR                  of the report (default outputs/verify/TIME)
   logger=wandb             wandb (offline without a key) or none
 
-exit codes: 0 equivalent, 1 not, 2 could not run
+exit codes: 0 equivalent, 1 not, 2 could not run or be judged
 
 examples:
   minitf verify

@@ -1,13 +1,16 @@
 """`assert_equivalent`: the certificate inside a test suite, in one line."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
 from minitf.equivalence.certify import Verification
+from minitf.equivalence.comparable import overall
 from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.report import LevelReport
 from minitf.equivalence.settings import parse
+from minitf.equivalence.verdict import Verdict
 
 Side = str | Callable[..., nn.Module] | Implementation
 
@@ -25,7 +28,8 @@ def assert_equivalent(
         level: one level, several with commas, or "all".
 
     Raises:
-        AssertionError: they differ; the message names the level, the case and the tensor.
+        AssertionError: they differ; the message names the level, the case and the tensor. Or
+            nothing could tell whether they do.
 
     Example:
         >>> import torch
@@ -34,15 +38,22 @@ def assert_equivalent(
     data = [] if any(o.startswith("run=") for o in overrides) else ["data=letters"]
     settings = parse([f"level={level}", *data, *overrides])
     sides = [_implementation("reference", reference), _implementation("candidate", candidate)]
-    verification = Verification(settings, *sides)
-    for name in settings.levels:
-        for report in verification.run(name):
-            if not report.verdict.equivalent:
-                found = "\n  ".join(report.findings)
-                raise AssertionError(
-                    f"{sides[1].label} is not equivalent to {sides[0].label}\n"
-                    f"{report.title}: {report.summary}\n  {found}"
-                )
+    reports: list[LevelReport] = []
+    for report in Verification(settings, *sides).run_all():
+        reports.append(report)
+        if report.verdict is Verdict.different:
+            _fail(sides, "is not equivalent to", report)
+    verdict = overall(reports)
+    if not verdict.equivalent:
+        report = next(r for r in reports if r.verdict is verdict)
+        _fail(sides, "is not shown to be equivalent to", report)
+
+
+def _fail(sides: list[Implementation], judged: str, report: LevelReport) -> NoReturn:
+    found = "\n  ".join(report.findings)
+    raise AssertionError(
+        f"{sides[1].label} {judged} {sides[0].label}\n{report.title}: {report.summary}\n  {found}"
+    )
 
 
 def _implementation(side: str, given: Any) -> Implementation:

@@ -20,6 +20,7 @@ from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
 from minitf.equivalence import summaries
 from minitf.equivalence.cases import Case, covering_array
+from minitf.equivalence.comparable import not_judged, overall, why_not_comparable
 from minitf.equivalence.decoding_level import run_decoding_level, train_weights
 from minitf.equivalence.implementations import TORCH_OPTIONS, Implementation, resolve
 from minitf.equivalence.model_level import run_model_level
@@ -30,7 +31,7 @@ from minitf.equivalence.report import LevelReport, Report
 from minitf.equivalence.settings import VerifySettings
 from minitf.equivalence.task import Task, letters_task, scenes_task, text_task
 from minitf.equivalence.training_level import ENVELOPE_RULE, run_training_level
-from minitf.equivalence.verdict import RULE, Verdict, worst
+from minitf.equivalence.verdict import RULE, Verdict
 from minitf.evaluation.build import other_attention
 
 Progress = Callable[[LevelReport], None]
@@ -90,7 +91,33 @@ class Verification:
 
     def run(self, level: str) -> Iterator[LevelReport]:
         """The reports of one level, one for each of its data types."""
-        return getattr(self, f"_{level}")()  # type: ignore[no-any-return]
+        if reason := self._why_not_comparable(level):
+            yield not_judged(level, reason)
+        else:
+            yield from getattr(self, f"_{level}")()
+
+    def _why_not_comparable(self, level: str) -> str:
+        if level == "op":
+            return why_not_comparable(level, self.reference, self.candidate, 16, 2)
+        sizes = (self.model.embed_dim, self.model.num_heads)
+        return why_not_comparable(level, *self.in_model, *sizes)
+
+    def run_all(self) -> Iterator[LevelReport]:
+        """The reports of all levels asked for.
+
+        Raises:
+            UserError: the first one cannot be run; a later one's report says why it cannot.
+        """
+        finished = False
+        for level in self.settings.levels:
+            try:
+                for report in self.run(level):
+                    yield report
+                    finished = True
+            except UserError as error:
+                if not finished:
+                    raise
+                yield not_judged(level, str(error))
 
     def _op(self) -> Iterator[LevelReport]:
         cases = self.cases()
@@ -196,14 +223,13 @@ def verify(
     random_state, threads = torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(settings.threads or threads)
     try:
-        for level in settings.levels:
+        began = start
+        for report in verification.run_all():
+            report.seconds = time.monotonic() - began
+            reports.append(report)
+            if progress:
+                progress(report)
             began = time.monotonic()
-            for report in verification.run(level):
-                report.seconds = time.monotonic() - began
-                reports.append(report)
-                if progress:
-                    progress(report)
-                began = time.monotonic()
         return _conclude(verification, reports, command, time.monotonic() - start)
     finally:
         torch.set_num_threads(threads)
@@ -216,29 +242,29 @@ def _conclude(
     if not reports:
         raise UserError("no level was run: name one with level=op")
     settings = verification.settings
-    verdict = worst([report.verdict for report in reports])
-    equivalent = verdict.equivalent
+    verdict = overall(reports)
+    judged, exit_code = "equivalent", 0
+    if not verdict.equivalent:
+        judged, exit_code = (
+            ("not equivalent", 1) if verdict is Verdict.different else ("not judged", 2)
+        )
     sides = f"{verification.candidate.label} against {verification.reference.label}"
-    if equivalent:
-        exact = [r.title for r in reports if r.verdict is Verdict.bit_identical]
-        rest = [r.title for r in reports
-                if r.verdict is not Verdict.bit_identical and r.level != "properties"]  # fmt: skip
-        parts = [f"bit-identical: {'; '.join(exact)}"] if exact else []
-        parts += [f"within rounding: {'; '.join(rest)}"] if rest else []
-        statement = f"equivalent: {sides}" + (f" ({'. '.join(parts)})" if parts else "")
-        if not exact and not rest:  # the formula alone was asked about
-            statement = (
-                f"equivalent as far as properties tell: {sides}; outputs were not compared, "
-                "level=op, model or training does"
-            )
-    else:
-        where = next(r for r in reports if not r.verdict.equivalent)
-        judged = "not equivalent" if verdict is Verdict.different else "not shown to be equivalent"
-        statement = f"{judged}: {sides}; {where.title}: {where.findings[0]}"
+    parts = _equivalent_parts(reports)
+    statement = f"{judged}: {sides}"
+    if not verdict.equivalent:
+        where = next(r for r in reports if r.verdict is verdict)
+        statement += f"; {where.title}: {where.findings[0]}"
+    if parts and verdict is not Verdict.different:
+        statement += f" ({parts})"
+    if verdict.equivalent and not parts:  # the formula alone was asked about
+        statement = (
+            f"equivalent as far as properties tell: {sides}; outputs were not compared, "
+            "level=op, model or training does"
+        )
     return Report(
-        verdict="equivalent" if equivalent else "not equivalent",
+        verdict=judged,
         statement=statement,
-        exit_code=0 if equivalent else 1,
+        exit_code=exit_code,
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=seconds,
@@ -250,6 +276,16 @@ def _conclude(
         levels=reports,
         known_differences=_known_differences(reports),
     )
+
+
+def _equivalent_parts(reports: list[LevelReport]) -> str:
+    """Which levels compared and found no difference."""
+    compared = [r for r in reports if r.level != "properties"]
+    parts = []
+    for verdict in (Verdict.bit_identical, Verdict.within_rounding):
+        if titles := [r.title for r in compared if r.verdict is verdict]:
+            parts.append(f"{verdict.value}: {'; '.join(titles)}")
+    return ". ".join(parts)
 
 
 def _known_differences(reports: list[LevelReport]) -> list[str]:

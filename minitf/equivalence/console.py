@@ -11,21 +11,24 @@ _STYLE = {
     Verdict.bit_identical: "bold green",
     Verdict.within_rounding: "green",
     Verdict.different: "bold red",
-    Verdict.not_run: "dim",
+    Verdict.not_run: "yellow",
 }
 
 
 def print_level(console: Console, report: LevelReport) -> None:
     """One level, as soon as it is done."""
     verdict = report.verdict
-    shown = "hold" if report.level == "properties" and verdict.equivalent else verdict.value
+    shown = "not judged" if verdict is Verdict.not_run else verdict.value
+    if report.level == "properties" and verdict.equivalent:
+        shown = "hold"
     console.print(
         f"\n[bold]{escape(report.title)}[/] · [{_STYLE[verdict]}]{shown}[/] · "
         f"{escape(report.summary)} [dim]({report.seconds:.1f} s)[/]",
         highlight=False,
     )
     for finding in report.findings:
-        console.print(f"  [red]✗ {escape(finding)}[/]", highlight=False)
+        mark = "[red]✗" if verdict is Verdict.different else "[yellow]?"
+        console.print(f"  {mark} {escape(finding)}[/]", highlight=False)
     for table in report.tables:
         if not table.folded and report.level != "properties":
             console.print(_table(table))
@@ -50,5 +53,5 @@ def text(cell: Cell) -> str:
 def print_verdict(console: Console, report: Report) -> None:
     """The rules, and the one line of verdict."""
     console.print("\n[dim]" + escape(" ".join(report.rules.values())) + "[/]", highlight=False)
-    style = "bold green" if report.exit_code == 0 else "bold red"
+    style = {0: "bold green", 1: "bold red"}.get(report.exit_code, "bold yellow")
     console.print(f"\n[{style}]{escape(report.statement)}[/]", highlight=False)

@@ -93,8 +93,9 @@ def formula(subject: Subject) -> None:
             attn_mask=mask,
             key_padding_mask=options["key_padding_mask"],
         )
-        output, weights = weights_of(module, *inputs, **options)
-        require_equal(weights, true_weights, f"weights, {name}")
+        output, weights = module(*inputs, need_weights=True, average_attn_weights=False, **options)
+        if weights is not None:
+            require_equal(weights, true_weights, f"weights, {name}")
         require_equal(output, true_output, f"output, {name}")
         output, _ = module(*inputs, need_weights=False, **options)
         require_equal(output, true_output, f"output without weights, {name}")
@@ -118,6 +119,15 @@ def dropout_drops_weights(subject: Subject) -> None:
     require_equal(output, truth, "output with the dropped weights known")
 
 
+def dropout_in_training(subject: Subject) -> None:
+    """In training dropout drops something, and something else the next time."""
+    module, inputs = subject.module(dropout=0.5).train(), subject.inputs()
+    for need_weights in (False, True):
+        first, second = (module(*inputs, need_weights=need_weights)[0] for _ in range(2))
+        if torch.equal(first, second):
+            raise Violated("dropout=0.5 in training mode changes nothing from call to call")
+
+
 def no_dropout_in_eval(subject: Subject) -> None:
     """In eval mode dropout changes nothing, and nothing else is random."""
     inputs = subject.inputs()
@@ -128,4 +138,10 @@ def no_dropout_in_eval(subject: Subject) -> None:
         require_equal(output, without, f"output in eval mode with dropout=0.5, {call} call")
 
 
-NAMED_CHECKS: tuple[Check, ...] = (scale, formula, dropout_drops_weights, no_dropout_in_eval)
+NAMED_CHECKS: tuple[Check, ...] = (
+    scale,
+    formula,
+    dropout_drops_weights,
+    dropout_in_training,
+    no_dropout_in_eval,
+)

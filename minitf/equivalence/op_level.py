@@ -63,7 +63,7 @@ def copy_weights(reference: nn.Module, candidate: nn.Module) -> None:
         reason = " ".join(str(error).split())
         raise UserError(
             f"the candidate must load the reference's state_dict, but {reason}; "
-            f"for an attention with other parameters run level=properties"
+            f"no outputs of an attention with other parameters can be compared"
         ) from error
     returned = candidate.state_dict()
     changed = [k for k, x in wanted.items() if k not in returned or not same_bits(x, returned[k])]

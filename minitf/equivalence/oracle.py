@@ -49,6 +49,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rounding: Rounding) -
     return rounding.product(torch.cat([x, ones], -1), torch.cat([weight, bias[:, None]], -1).T)
 
 
+def has_torch_names(state: Mapping[str, Tensor]) -> bool:
+    """Whether parameters have the names that the oracle reads."""
+    packed = "in_proj_weight" in state
+    return (packed or "q_proj_weight" in state) and "out_proj.weight" in state
+
+
 def _projections(state: Mapping[str, Tensor], embed_dim: int) -> list[tuple[Tensor, Tensor | None]]:
     """Weight and bias of query, key and value, from torch's state_dict names."""
     if "in_proj_weight" in state:

@@ -163,6 +163,30 @@ def whole_past(subject: Subject) -> None:
             raise Violated(f"output {t} does not depend on input {blind}")
 
 
+def attn_mask_is_obeyed(subject: Subject) -> None:
+    """What stands at keys that attn_mask forbids a query changes no bit of its output."""
+    module = subject.module()
+    query, key, value = subject.inputs()
+    x = subject.tensor(BATCH, TARGET, EMBED)
+    for name, inputs, additive in (("boolean", (query, key, value), False),
+                                   ("additive", (query, key, value), True),
+                                   ("boolean self-attention", (x, x, x), False)):  # fmt: skip
+        source = inputs[1].shape[1]
+        mask = torch.zeros(TARGET, source, dtype=torch.bool, device=subject.device)
+        mask[:3, source - 2 :] = True  # three queries may not see the last two keys
+        other = [y.clone() for y in inputs[1:]]
+        for y in other:
+            y[:, source - 2 :] = 7.0
+        poisoned = (other[0],) * 3 if inputs[0] is inputs[1] else (inputs[0], *other)
+        given = torch.zeros_like(mask, dtype=x.dtype).masked_fill(mask, -torch.inf)
+        options = {"attn_mask": given if additive else mask}
+        for need_weights in (False, True):
+            clean, _ = module(*inputs, need_weights=need_weights, **options)
+            output, _ = module(*poisoned, need_weights=need_weights, **options)
+            if not torch.equal(clean[:, :3], output[:, :3]):
+                raise Violated(f"{name} mask: what it forbids changes the output")
+
+
 def padding_content(subject: Subject) -> None:
     """What stands at padded keys changes no bit, and gets a gradient of exactly zero."""
     module, (query, key, value) = subject.module(), subject.inputs()
@@ -314,6 +338,7 @@ Check = Callable[[Subject], None]
 PLAIN_CHECKS: tuple[Check, ...] = (
     no_future_leak,
     whole_past,
+    attn_mask_is_obeyed,
     padding_content,
     padding_poison,
     batch_invariance,

@@ -1,9 +1,9 @@
 """What a verification found, as plain data: the schema of report.json.
 
 schema        "minitf.verify/1"; the number grows when a key changes its meaning
-verdict       "equivalent" or "not equivalent"
+verdict       "equivalent", "not equivalent" or "not judged"
 statement     the verdict in one line
-exit_code     0 or 1
+exit_code     0, 1 or 2, in that order
 command       reproduces the report
 created       UTC, ISO 8601;  seconds: how long it took
 reference     label, class and options;  candidate: likewise

@@ -14,6 +14,7 @@ from minitf.equivalence.planted_bugs import BUGS, HARMLESS
 from minitf.equivalence.planting import Planted
 from minitf.equivalence.report import LevelReport
 from minitf.equivalence.settings import VerifySettings
+from minitf.equivalence.verdict import Verdict
 
 SEARCH_ORDER = ("op", "properties", "model", "decoding", "training")
 """Levels are tried in this order until one catches the bug."""
@@ -72,7 +73,7 @@ def _judge(settings: VerifySettings, candidate: Implementation) -> tuple[str, st
     reference = resolve("reference", settings.reference)
     verification = Verification(settings, reference, candidate)
     for report in _levels(verification, settings):
-        if not report.verdict.equivalent:
+        if report.verdict is Verdict.different:
             return report.title, "; ".join(
                 report.findings[:2] if report.level == "op" else report.findings[:1]
             )

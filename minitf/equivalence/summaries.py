@@ -317,9 +317,11 @@ def summarize_properties(
     held = sum(p.outcome is Outcome.holds for p in candidate)
     # Seen through torch's parameter names; without them everything else says little.
     unseen = [
-        p for p in candidate
-        if p.name in ("scale", "formula") and p.outcome is Outcome.not_applicable
-    ]  # fmt: skip
+        f"{p.name} cannot be seen, for it {p.finding}: a wrong scale or projection would pass, "
+        f"what holds of any attention was checked"
+        for p in candidate
+        if p.name == "formula" and p.outcome is Outcome.not_applicable
+    ]
     verdict = Verdict.not_run if unseen else Verdict.within_rounding
     return LevelReport(
         level="properties",
@@ -327,7 +329,7 @@ def summarize_properties(
         verdict=Verdict.different if violated else verdict,
         summary=f"{held} hold, {len(violated)} violated, {len(candidate) - held - len(violated)} "
         f"notes or not applicable",
-        findings=[f"{p.name}: {p.finding}" for p in violated or unseen],
+        findings=[f"{p.name}: {p.finding}" for p in violated] or unseen,
         notes=[f"{p.name}: {p.finding}" for p in candidate if p.outcome is Outcome.note],
         tables=[
             Table(

@@ -5,14 +5,17 @@ from html.parser import HTMLParser
 
 import pytest
 from plain_attention import PlainAttention
+from torch import nn
 
 from minitf.config.errors import UserError
 from minitf.equivalence.certify import Verification, verify
+from minitf.equivalence.comparable import overall
 from minitf.equivalence.figures import lockstep_figure
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.output import log_to_wandb, write_report
 from minitf.equivalence.report import SCHEMA
 from minitf.equivalence.settings import parse
+from minitf.equivalence.verdict import Verdict
 
 SMALL = [
     "level=training,properties", "dtype=float32", "data=letters", "steps=3", "batch_size=2",
@@ -104,6 +107,43 @@ def test_an_attention_that_cannot_be_built_is_told_in_one_line():
         UserError, match=r"Linear cannot be built with .*TypeError: .*unexpected keyword"
     ):
         next(Verification(dataclasses.replace(settings, candidate=wrong)).run("op"))
+
+
+class OtherNames(nn.Module):
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(*args, **kwargs)
+
+    def forward(self, *args, **kwargs):
+        return self.inner(*args, **kwargs)
+
+
+def test_what_the_oracle_cannot_read_is_not_judged_and_training_is():
+    settings = parse([*SMALL[1:], "level=op,model,training"])
+    other = Implementation("other", OtherNames)
+    *unjudged, training = Verification(settings, other, other).run_all()
+    assert [r.verdict for r in unjudged] == [Verdict.not_run] * 2
+    assert all("the oracle computes: level=training" in r.findings[0] for r in unjudged)
+    assert training.verdict is Verdict.bit_identical
+    assert overall([*unjudged, training]) is Verdict.not_run
+    assert overall([training]) is Verdict.bit_identical
+
+
+def test_parameters_that_are_not_shared_leave_the_properties():
+    settings = parse([*SMALL[1:], "level=op,properties"])
+    other = Implementation("other", OtherNames)
+    op, properties = Verification(settings, candidate=other).run_all()
+    assert op.findings[0].startswith("the two do not share their parameters (in_proj_bias, ")
+    assert properties.verdict is Verdict.not_run
+    assert properties.summary.split(",")[1] == " 0 violated"
+
+
+def test_a_finished_level_stays_when_a_later_one_cannot_run():
+    settings = parse([*SMALL[1:], "level=op,model", "model.positions=rotary"])
+    op, model = Verification(settings).run_all()
+    assert op.verdict.equivalent
+    assert model.verdict is Verdict.not_run
+    assert "rotary" in model.findings[0]
 
 
 def test_options_that_a_constructor_does_not_take_are_left_out_and_told():

@@ -59,7 +59,7 @@ def test_an_attention_without_torchs_names_is_still_checked():
     found = outcomes(Implementation("other", OtherNames))
     assert found["formula"].outcome is Outcome.not_applicable
     assert found["weights are a distribution"].outcome is Outcome.not_applicable
-    for name in ("no future leak", "padding content", "batch invariance", "gradients"):
+    for name in ("no future leak", "attn mask is obeyed", "dropout in training", "gradients"):
         assert found[name].outcome is Outcome.holds, found[name]
 
 
@@ -120,6 +120,16 @@ class HalvesWhatHasNoMask(HalvesCausalScores):
         )
 
 
+class OnlyCausalMasks(OtherNames):
+    def forward(self, *args, attn_mask=None, is_causal=False, **options):
+        return super().forward(*args, attn_mask=attn_mask if is_causal else None, **options)
+
+
+class NeverDrops(OtherNames):
+    def __init__(self, *args, dropout=0.0, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
 class DropsInEval(MultiHeadAttention):
     def forward(self, *args, **options):
         output, weights = super().forward(*args, **options)
@@ -156,6 +166,8 @@ def test_a_window_sees_no_future_and_not_the_whole_past():
         (UnscaledSelfAttention, "formula"),
         (HalvesCausalScores, "formula"),
         (HalvesWhatHasNoMask, "formula"),
+        (OnlyCausalMasks, "attn mask is obeyed"),
+        (NeverDrops, "dropout in training"),
         (DropsInEval, "no dropout in eval"),
     ],
 )
@@ -191,4 +203,5 @@ def test_where_the_formula_cannot_be_seen_equivalence_is_not_shown():
     results = list(outcomes(Implementation("other names", OtherNames)).values())
     report = summarize_properties(results, results)
     assert report.verdict is Verdict.not_run
-    assert report.findings[0] == "scale: has other parameters than torch's"
+    (finding,) = report.findings
+    assert finding.startswith("formula cannot be seen, for it has other parameters than torch's")
