@@ -8,6 +8,7 @@ from torch import nn
 from minitf.equivalence.certify import Verification
 from minitf.equivalence.comparable import overall
 from minitf.equivalence.implementations import Implementation, resolve
+from minitf.equivalence.process_state import process_state_kept
 from minitf.equivalence.report import LevelReport
 from minitf.equivalence.settings import parse
 from minitf.equivalence.verdict import Verdict
@@ -38,11 +39,13 @@ def assert_equivalent(
     data = [] if any(o.startswith("run=") for o in overrides) else ["data=letters"]
     settings = parse([f"level={level}", *data, *overrides])
     sides = [_implementation("reference", reference), _implementation("candidate", candidate)]
+    verification = Verification(settings, *sides)
     reports: list[LevelReport] = []
-    for report in Verification(settings, *sides).run_all():
-        reports.append(report)
-        if report.verdict is Verdict.different:
-            _fail(sides, "is not equivalent to", report)
+    with process_state_kept(settings.threads, verification.device):
+        for report in verification.run_all():
+            reports.append(report)
+            if report.verdict is Verdict.different:
+                _fail(sides, "is not equivalent to", report)
     verdict = overall(reports)
     if not verdict.equivalent:
         report = next(r for r in reports if r.verdict is verdict)

@@ -26,6 +26,7 @@ from minitf.equivalence.implementations import TORCH_OPTIONS, Implementation, re
 from minitf.equivalence.model_level import run_model_level
 from minitf.equivalence.models import Weights
 from minitf.equivalence.op_level import run_op_level
+from minitf.equivalence.process_state import process_state_kept
 from minitf.equivalence.properties import run_properties_level
 from minitf.equivalence.report import LevelReport, Report
 from minitf.equivalence.settings import VerifySettings
@@ -220,9 +221,7 @@ def verify(
     start = time.monotonic()
     verification = Verification(settings)
     reports: list[LevelReport] = []
-    random_state, threads = torch.get_rng_state(), torch.get_num_threads()
-    torch.set_num_threads(settings.threads or threads)
-    try:
+    with process_state_kept(settings.threads, verification.device):
         began = start
         for report in verification.run_all():
             report.seconds = time.monotonic() - began
@@ -231,9 +230,6 @@ def verify(
                 progress(report)
             began = time.monotonic()
         return _conclude(verification, reports, command, time.monotonic() - start)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(random_state)
 
 
 def _conclude(

@@ -27,14 +27,16 @@ def dropped_weights(module: nn.Module, call: Call, seed: int) -> Tensor:
         seed: as given to `run_module`.
 
     Returns:
-        (B, H, T, S') float64: 0 where the weight was dropped, 1 / (1 - p) elsewhere.
+        (B, H, T, S') float64: 0 where the weight was dropped, 1 / (1 - p) elsewhere; NaN where the
+        module gives no number.
     """
     case = call.case
     heads, head_dim = case.heads
     source = case.source + case.bias_kv
     probe = _transparent(copy.deepcopy(module))
     seen = []
-    for start in range(0, source, head_dim):
+    width = max(head_dim - 1, 1)
+    for start in range(0, source, width):
         one_hot = _one_hot_values(source, start, head_dim, heads)  # (S', E)
         if case.bias_kv:
             probe.get_parameter("bias_v").copy_(one_hot[-1])
@@ -45,17 +47,20 @@ def dropped_weights(module: nn.Module, call: Call, seed: int) -> Tensor:
         elif not case.batch_first:
             output = output.transpose(0, 1)
         per_head = output.view(*output.shape[:-1], heads, head_dim).transpose(1, 2)  # (B, H, T, D)
-        seen.append(per_head[..., : min(head_dim, source - start)])
-    weights = torch.cat(seen, dim=-1)
-    return (weights != 0).double() / (1 - case.dropout)
+        seen.append(per_head[..., : min(width, source - start)])
+    weights = torch.cat(seen, dim=-1).double()
+    kept = (weights != 0).double() / (1 - case.dropout)
+    return torch.where(weights.isfinite(), kept, torch.nan)
 
 
 def _transparent(module: nn.Module) -> nn.Module:
     """Make the scores zero and the value and output projections the identity."""
     for name, parameter in module.named_parameters():
-        embed_dim = parameter.shape[-1]
+        if parameter.dim() == 0:
+            continue  # a factor: zero would hide everything
         parameter.zero_()
         if name == "in_proj_weight":
+            embed_dim = parameter.shape[-1]
             parameter[2 * embed_dim :] = torch.eye(embed_dim)
         elif name in ("v_proj_weight", "out_proj.weight"):
             parameter.copy_(torch.eye(*parameter.shape))
@@ -63,9 +68,14 @@ def _transparent(module: nn.Module) -> nn.Module:
 
 
 def _one_hot_values(source: int, start: int, head_dim: int, heads: int) -> Tensor:
-    """(S', E): in every head, key start + d has a one in dimension d; the other keys are zero."""
+    """(S', E): in every head, key start + d has a one in dimension d, the other keys have none.
+
+    All have a one in the last dimension, which is not looked at: some attentions divide by a norm.
+    """
     values = torch.zeros(source, heads, head_dim)
-    for key in range(start, min(start + head_dim, source)):
+    if head_dim > 1:
+        values[..., -1] = 1.0
+    for key in range(start, min(start + max(head_dim - 1, 1), source)):
         values[key, :, key - start] = 1.0
     return values.flatten(1)
 
@@ -99,6 +109,8 @@ def dropout_fault(kept: Tensor, visible: Tensor, probability: float) -> str:
         visible: the same shape; True where the weight is not masked.
         probability: of dropping a weight.
     """
+    if not bool(kept[visible].isfinite().all()):
+        return "dropped weights cannot be seen: with projections of zero the output is NaN"
     total = int(visible.sum())
     dropped = int(((kept == 0) & visible).sum())
     deviation = math.sqrt(total * probability * (1 - probability))

@@ -12,6 +12,7 @@ from minitf.equivalence.certify import Verification
 from minitf.equivalence.implementations import Implementation, resolve
 from minitf.equivalence.planted_bugs import BUGS, HARMLESS
 from minitf.equivalence.planting import Planted
+from minitf.equivalence.process_state import process_state_kept
 from minitf.equivalence.report import LevelReport
 from minitf.equivalence.settings import VerifySettings
 from minitf.equivalence.verdict import Verdict
@@ -53,7 +54,8 @@ def run_self_test(
         for change in changes:
             start = time.monotonic()
             candidate = _candidate(change, settings)
-            level, finding = _judge(narrow if is_bug else settings, candidate)
+            with process_state_kept(settings.threads, settings.torch_device):
+                level, finding = _judge(narrow if is_bug else settings, candidate)
             seconds = time.monotonic() - start
             results.append(SelfTestResult(change.name, is_bug, level, finding, seconds))
             if progress:

@@ -59,3 +59,30 @@ def test_shares_far_from_the_probability_are_found():
     assert "dropped, dropout is 0.5" in dropout_fault(kept, visible, 0.5)
     shared = kept[:, :1].expand_as(kept)
     assert dropout_fault(shared, visible, 0.25) == "every head drops the same weights"
+
+
+class Temperature(MultiHeadAttention):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temperature = torch.nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, query, key, value, **options):
+        return super().forward(query * self.temperature, key, value, **options)
+
+
+class UnitKeys(MultiHeadAttention):
+    def forward(self, query, key, value, **options):
+        return super().forward(query, key / key.norm(dim=-1, keepdim=True), value, **options)
+
+
+@pytest.mark.parametrize("attention", [Temperature, UnitKeys])
+def test_the_probe_looks_through_scalars_and_norms(attention):
+    case = Case(inputs="cross", dropout=0.25, lengths=(17, 16), batch=5)
+    module = attention(case.embed_dim, case.heads[0], dropout=case.dropout, batch_first=True)
+    kept = dropped_weights(module, make_call(case, torch.float32, CPU, seed=5), seed=11)
+    assert dropout_fault(kept, torch.ones_like(kept, dtype=torch.bool), case.dropout) == ""
+
+
+def test_what_gives_no_number_is_not_counted_as_kept():
+    kept = torch.full((2, 2, 9, 11), torch.nan)
+    assert "cannot be seen" in dropout_fault(kept, torch.ones_like(kept, dtype=torch.bool), 0.25)
