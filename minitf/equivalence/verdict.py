@@ -9,9 +9,11 @@ values and the formula's own conditioning. So each tensor is judged by measured 
 in the largest error and in the root mean square, both against a float64 oracle. `rounding` is what
 the oracle's own result moves when each of its steps is rounded by up to one unit in the last place
 of the data type judged (the largest of several draws), and never less than one such unit at the
-tensor's largest value. Where the reference is itself wrong, not finite or further than CREDIT times
-`rounding` from the truth, `rounding` stands in for its error; and a candidate passes too that is
-within CREDIT times `rounding` of it: both then compute some other formula than the oracle's.
+tensor's largest value. In float64 the oracle itself rounds, and a reference that computes in its
+order seems to have no error: there it counts as `rounding` at least. Where the reference is itself
+wrong, not finite or further than CREDIT times `rounding` from the truth, `rounding` stands in for
+its error; and a candidate passes too that is within CREDIT times `rounding` of it: both then
+compute some other formula than the oracle's.
 """
 
 from collections.abc import Sequence
@@ -139,6 +141,8 @@ def judge(
     reference_error = Error.of(reference, reference_truth)
     identical = same_bits(candidate, reference)
     fault, yardstick = "", reference_error
+    if candidate.dtype == torch.float64:
+        yardstick = Error(max(largest, reference_error.largest), max(rms, reference_error.rms))
     reference_unit = ulp_size(float(reference_truth.abs().max()), reference.dtype)
     if reference_error.largest > CREDIT * max(largest, reference_unit):
         fault = "the reference is far from the truth"

@@ -42,6 +42,8 @@ def _overview(levels: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _verdict(level: Mapping[str, Any]) -> str:
+    if level["verdict"] == "not run":
+        return "not judged"
     if level["level"] == "properties" and level["verdict"] != "different":
         return "hold"
     return str(level["verdict"])

@@ -28,6 +28,17 @@ def test_rounding_passes_and_what_is_beyond_it_does_not():
     assert "error" in far.reason
 
 
+def test_in_float64_the_oracle_rounds_too():
+    """A reference that computes in the oracle's order is no nearer to the truth for it."""
+    eps = torch.finfo(torch.float64).eps
+    truth, _, _ = tensors()
+    rounded = [truth * (1 + eps * torch.linspace(-1, 1, len(truth)).double())]
+    near = judge("x", truth * (1 + 2 * eps), truth, truth, rounded)
+    far = judge("x", truth * (1 + 20 * eps), truth, truth, rounded)
+    assert near.verdict is Verdict.within_rounding
+    assert far.verdict is Verdict.different
+
+
 def test_a_small_error_everywhere_is_found_by_its_root_mean_square():
     truth, reference, _ = tensors()
     truth[0] = 100.0  # makes the largest error allowed large, but not the mean one

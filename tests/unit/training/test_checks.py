@@ -53,7 +53,7 @@ from minitf.training.checks import check_cuda_graphs, check_settings
         (["batching.sentences=8"], r"tokens=\d+, sentences=8; set the other to null"),
         (["trainer.val_check_interval=0.5"], "0.5 is a share of an epoch, .*every_n_epoch=1; or"),
         (["trainer.max_time=3s"], "trainer.max_time reads DD:HH:MM:SS, as in .*; got '3s'"),
-        (["+trainer.overfit_batches=1"], "overfit_batches would give others .*: batching.limit_pairs=N"),
+        (["+trainer.overfit_batches=1"], "overfit_batches would .*: batching.limit_pairs=N"),
         (["trainer.strategy=fsdp"], "strategy=fsdp cuts the model in parts, .* use ddp"),
     ],
 )
