@@ -3,10 +3,9 @@
 `torch` and `custom` are known by name; any other class is named by `_target_`, as in Hydra.
 """
 
-import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import nn
 
 from minitf.attention.errors import AttentionError
 from minitf.attention.kernels import KERNELS
-from minitf.config.errors import UserError
+from minitf.config.errors import UserError, did_you_mean
 from minitf.evaluation.build import ATTENTIONS, import_class
 
 TORCH_OPTIONS = ("bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim")
@@ -108,7 +107,7 @@ def _check_options(
     for option in options:
         if not anything and option not in parameters:
             raise UserError(
-                f"{side}.{option} is not an option of {target}{neighbours(option, parameters)}"
+                f"{side}.{option} is not an option of {target}{did_you_mean(option, parameters)}"
             )
         if option in _VARIED:
             raise UserError(f"{side}.{option} cannot be set: verify varies it over its cases")
@@ -119,10 +118,4 @@ def _check_options(
 def _meant(side: str, name: str) -> str:
     if name in KERNELS:
         return f", a kernel: {side}.kernel={name}"
-    return neighbours(name, ATTENTIONS)
-
-
-def neighbours(word: str, known: Iterable[str]) -> str:
-    """`; did you mean a or b?`, or nothing where no known word is near."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return did_you_mean(name, ATTENTIONS)

@@ -9,10 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from minitf.config.compose import config_dir, options
-from minitf.config.errors import UserError
+from minitf.config.errors import UserError, did_you_mean
 from minitf.config.messages import explain
 from minitf.config.schema import ModelConfig
-from minitf.equivalence.implementations import neighbours
 
 LEVELS = ("op", "model", "training", "decoding", "properties")
 DTYPES = {
@@ -132,7 +131,7 @@ def parse(arguments: Sequence[str]) -> VerifySettings:
             if key not in SETTINGS:
                 raise UserError(
                     f"an option reads KEY=VALUE, or is one of {', '.join(SETTINGS)}; "
-                    f"got {argument!r}{neighbours(key, [*_KEYS, *SETTINGS])}"
+                    f"got {argument!r}{did_you_mean(key, [*_KEYS, *SETTINGS])}"
                 )
             if values.get("setting", key) != key:
                 raise UserError(f"{' and '.join(SETTINGS)} exclude each other: leave one out")
@@ -144,7 +143,7 @@ def parse(arguments: Sequence[str]) -> VerifySettings:
         elif key in _KEYS:
             values[key] = _value(key, text)
         else:
-            raise UserError(f"verify has no key {key!r}{neighbours(key, _KEYS)}")
+            raise UserError(f"verify has no key {key!r}{did_you_mean(key, _KEYS)}")
     for side in ("reference", "candidate"):
         if groups[side]:
             defaults = {} if "_target_" in groups[side] else _DEFAULTS[side]
@@ -180,7 +179,7 @@ def checked(values: dict[str, Any]) -> VerifySettings:
         if key in _COUNTS and value is not None and value < 1:
             raise UserError(f"{key} must be at least 1, got {value}")
         if key in _CHOICES and value not in _CHOICES[key]:
-            there, near = ", ".join(_CHOICES[key]), neighbours(str(value), _CHOICES[key])
+            there, near = ", ".join(_CHOICES[key]), did_you_mean(str(value), _CHOICES[key])
             raise UserError(f"{key} must be one of {there}; got {value!r}{near}")
     if not 0 <= values.get("seed", 0) < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {values['seed']}")
@@ -194,7 +193,7 @@ def checked(values: dict[str, Any]) -> VerifySettings:
         if level not in (*LEVELS, "all"):
             raise UserError(
                 f"level must be one or several of {', '.join(LEVELS)}, or all; got {level!r}"
-                f"{neighbours(level, LEVELS)}"
+                f"{did_you_mean(level, LEVELS)}"
             )
     try:
         kind = torch.device("cpu" if settings.device == "auto" else settings.device).type
@@ -214,7 +213,7 @@ def model_config(name: str, overrides: dict[str, Any]) -> ModelConfig:
     known = options("model")
     if name not in known:
         raise UserError(
-            f"model must be one of {', '.join(known)}; got {name!r}{neighbours(name, known)}"
+            f"model must be one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}"
         )
     try:
         merged = OmegaConf.merge(

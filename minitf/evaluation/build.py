@@ -1,19 +1,18 @@
 """From configuration to model: which class attends, and the Transformer around it."""
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 from torch import nn
 
 from minitf.attention import MultiHeadAttention
-from minitf.config.errors import UserError
+from minitf.config.errors import UserError, did_you_mean
 from minitf.config.schema import ModelConfig
 from minitf.model import Transformer
 
@@ -67,7 +66,7 @@ def build_model(
         known = _named_parameters(str(build), build) - _GIVEN_BY_THE_MODEL.keys()
         raise UserError(
             f"attention.{name}: {getattr(build, '__qualname__', build)} takes no such option"
-            f"{_near(name, known)}"
+            f"{did_you_mean(name, known)}"
         ) from error
 
 
@@ -182,7 +181,7 @@ def import_class(path: str, key: str = "attention") -> Callable[..., nn.Module]:
     if not module_name:
         raise UserError(
             f"{key}={path}: there is {', '.join(ATTENTIONS)}, or a class's import path "
-            f"as in package.module.Class{_near(path, ATTENTIONS)}"
+            f"as in package.module.Class{did_you_mean(path, ATTENTIONS)}"
         )
     try:
         module = importlib.import_module(module_name)
@@ -195,7 +194,7 @@ def import_class(path: str, key: str = "attention") -> Callable[..., nn.Module]:
     found = getattr(module, name, None)
     if found is None:
         there = [n for n, value in vars(module).items() if inspect.isclass(value)]
-        raise UserError(f"{key}={path}: {module_name} has no {name!r}{_near(name, there)}")
+        raise UserError(f"{key}={path}: {module_name} has no {name!r}{did_you_mean(name, there)}")
     if not callable(found):
         raise UserError(f"{key}={path}: must be a class, but it is of type {type(found).__name__}")
     return found  # type: ignore[no-any-return]
@@ -220,7 +219,7 @@ def _fitting_options(
             known = [n for n in parameters if n not in _GIVEN_BY_THE_MODEL]
             raise UserError(
                 f"attention.{name}={value}: {target} takes no such option"
-                f"{_near(name, known) or '; leave it out'}"
+                f"{did_you_mean(name, known) or '; leave it out'}"
             )
     return fitting
 
@@ -258,8 +257,3 @@ def _named_parameters(target: str, build: Callable[..., Any]) -> set[str]:
         if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             break
     return named
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
