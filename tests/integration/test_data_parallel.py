@@ -45,7 +45,7 @@ def test_two_processes_equal_two_micro_batches_of_one(train: Train, tmp_path: Pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "outputs", "two"]
 
 
-def test_two_processes_resume_exactly(train: Train, tmp_path: Path) -> None:
+def test_two_processes_resume_exactly_whoever_starts_them(train: Train, tmp_path: Path) -> None:
     parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     assert train(*parallel, "run_dir=whole", "trainer.max_steps=40").returncode == 0
     first = train(*parallel, "run_dir=parts", "trainer.max_steps=20")
@@ -55,6 +55,18 @@ def test_two_processes_resume_exactly(train: Train, tmp_path: Path) -> None:
     one, two = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(TRAIN)]
+    done = subprocess.run(
+        [sys.executable, *torchrun, *TOY, *parallel, "run_dir=torchrun"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test results") == 1
+    assert "sync_dist" not in done.stderr
+    three = _weights(tmp_path / "torchrun")
+    assert all(torch.equal(one[name], three[name]) for name in one)
+
 
 def test_torchrun_needs_a_directory_for_all(train: Train, tmp_path: Path) -> None:
     started = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
@@ -62,19 +74,3 @@ def test_torchrun_needs_a_directory_for_all(train: Train, tmp_path: Path) -> Non
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: under torchrun the processes need one directory: give")
     assert not list(tmp_path.iterdir())
-
-
-def test_torchrun_trains_what_lightnings_own_processes_do(tmp_path: Path) -> None:
-    parallel = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for start, run_dir in ((torchrun, "torchrun"), ([sys.executable], "lightning")):
-        done = subprocess.run(
-            [*start, str(TRAIN), *TOY, *parallel, f"run_dir={run_dir}"],
-            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
-            text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("test results") == 1
-        assert "sync_dist" not in done.stderr
-    one, two = _weights(tmp_path / "torchrun"), _weights(tmp_path / "lightning")
-    assert all(torch.equal(one[name], two[name]) for name in one)

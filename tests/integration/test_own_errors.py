@@ -86,11 +86,15 @@ def test_a_class_that_raises_where_weights_are_wanted(
 def test_a_class_that_decodes_otherwise_than_it_trains(
     train: Train, tmp_path: Path, mine: dict[str, str]
 ) -> None:
-    for precision in ("32-true", "bf16-mixed"):
-        options = ["run_dir=run", "trainer.max_steps=2", f"trainer.precision={precision}"]
-        done = train("attention._target_=mine.ForgetsTheCache", *options, env=mine)
-        assert done.returncode == 2
-        assert "error: attention: with a cache, as in decoding, the decoder's" in done.stderr
-        assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
-        right = [f"run_dir=right-{precision}", *options[1:], "trainer.num_sanity_val_steps=1"]
-        assert train("attention._target_=mine.WithoutWeights", *right, env=mine).returncode == 0
+    done = train("attention._target_=mine.ForgetsTheCache", "run_dir=run", env=mine)
+    assert done.returncode == 2
+    assert "error: attention: with a cache, as in decoding, the decoder's" in done.stderr
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+
+
+def test_half_precision_is_no_other_computation(
+    train: Train, tmp_path: Path, mine: dict[str, str]
+) -> None:
+    done = train("attention._target_=mine.WithoutWeights", "trainer.precision=bf16-mixed",
+                 "trainer.max_steps=2", env=mine)  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -67,9 +67,9 @@ CUT = [
 @pytest.mark.parametrize(
     ("overrides", "stops"),
     [
-        (EPOCHS, [(1, 0), (1, 1), (0, 40)]),
-        (UPDATES, [(0, 10), (0, 33), (0, 40)]),
-        (EACH, [(0, 7), (0, 40)]),
+        (EPOCHS, [(1, 0), (0, 40)]),
+        (UPDATES, [(0, 10), (0, 40)]),
+        (EACH, [(0, 7)]),
         (CUT, [(0, 7)]),
     ],
     ids=["epochs", "updates", "each", "cut"],

@@ -239,29 +239,22 @@ def test_on_resume_what_can_change_does_and_the_rest_is_refused(
     assert (tmp_path / "run" / "config.yaml").read_text() == config
 
     longer = train("resume=run", "trainer.max_steps=50", "optimizer.lr=2e-4",
-                   "optimizer.weight_decay=0.5", toy=False)  # fmt: skip
+                   "optimizer.weight_decay=0.5", "evaluation.decoding.beam_size=3",
+                   toy=False)  # fmt: skip
     assert longer.returncode == 0, longer.stderr
     changed = [line.split()[1:] for line in longer.stdout.splitlines() if "changed " in line]
     assert [words[0] for words in changed] == [
-        "optimizer.lr=0.0002,", "optimizer.weight_decay=0.5,", "trainer.max_steps=50,"
+        "optimizer.lr=0.0002,", "optimizer.weight_decay=0.5,", "evaluation.decoding.beam_size=3,",
+        "trainer.max_steps=50,",
     ]  # fmt: skip
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["evaluation"]["decoding"]["method"] == "beam"  # as the beam's size implies
     assert changed[0][1:] == ["it", "was", "0.001"]
     rates = {int(r["step"]): r["train/lr"] for r in _metrics(tmp_path / "run") if r["train/lr"]}
     assert [float(rates[step]) for step in (40, 41, 50)] == [1e-3, 2e-4, 2e-4]
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     groups = last["optimizer_states"][0]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
-
-
-def test_typed_decoding_options_imply_their_method(train: Train, tmp_path: Path) -> None:
-    for arguments, method in (
-        (("run_dir=run", "evaluation.decoding.beam_size=3"), "beam"),
-        (("resume=run", "evaluation.decoding.temperature=0.5"), "sample"),
-    ):
-        done = train(*arguments, toy="run_dir=run" in arguments)
-        assert done.returncode == 0, done.stderr
-        config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-        assert config["evaluation"]["decoding"]["method"] == method
 
 
 def test_a_start_that_is_refused_leaves_nothing(train: Train, tmp_path: Path) -> None:
