@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention.contract import needs_causal_mask
-from minitf.equivalence.calls import make_call
-from minitf.equivalence.cases import Case
-from minitf.equivalence.dropout_probe import dropout_fault, dropped_weights
 from minitf.equivalence.oracle import causal_mask, multi_head_attention
 from minitf.equivalence.properties import (
     BATCH,
@@ -22,7 +19,6 @@ from minitf.equivalence.properties import (
     Check,
     NotApplicable,
     Subject,
-    Violated,
     require_equal,
     weights_of,
 )
@@ -30,7 +26,12 @@ from minitf.equivalence.properties import (
 Options = dict[str, Any]
 
 
-def _require_names(module: nn.Module) -> None:
+def require_names(module: nn.Module) -> None:
+    """Whether the parameters have torch's names.
+
+    Raises:
+        NotApplicable: they have not.
+    """
     if not {"in_proj_weight", "out_proj.weight"} <= dict(module.named_parameters()).keys():
         raise NotApplicable("has other parameters than torch's")
 
@@ -38,7 +39,7 @@ def _require_names(module: nn.Module) -> None:
 def scale(subject: Subject) -> None:
     """The logarithm of two weights' ratio is their scores' difference over sqrt(head_dim)."""
     module = subject.module()
-    _require_names(module)
+    require_names(module)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.zero_()
@@ -83,7 +84,7 @@ def _formula_calls(
 def formula(subject: Subject) -> None:
     """Output and weights are the paper's, for all kinds of inputs, masks, and causal calls."""
     module = subject.module()
-    _require_names(module)
+    require_names(module)
     state = {name: p.detach() for name, p in module.named_parameters()}
     for name, inputs, options, mask in _formula_calls(subject, module):
         true_output, true_weights = multi_head_attention(
@@ -101,47 +102,4 @@ def formula(subject: Subject) -> None:
         require_equal(output, true_output, f"output without weights, {name}")
 
 
-def dropout_drops_weights(subject: Subject) -> None:
-    """In training each weight is dropped with the given probability, others grow by 1 / (1 - p)."""
-    case = Case(inputs="cross", dropout=0.25, lengths=(17, 16), batch=5, heads=(HEADS, HEAD_DIM))
-    module = subject.module(dropout=case.dropout).train()
-    _require_names(module)
-    call = make_call(case, torch.float64, subject.device, subject.seed)
-    kept = dropped_weights(module, call, subject.seed)
-    if fault := dropout_fault(kept, torch.ones_like(kept, dtype=torch.bool), case.dropout):
-        raise Violated(fault)
-    torch.manual_seed(subject.seed)
-    output, _ = module(call.query, call.key, call.value, need_weights=False)
-    state = {name: p.detach() for name, p in module.named_parameters()}
-    truth, _ = multi_head_attention(
-        state, call.query, call.key, call.value, num_heads=HEADS, kept=kept
-    )
-    require_equal(output, truth, "output with the dropped weights known")
-
-
-def dropout_in_training(subject: Subject) -> None:
-    """In training dropout drops something, and something else the next time."""
-    module, inputs = subject.module(dropout=0.5).train(), subject.inputs()
-    for need_weights in (False, True):
-        first, second = (module(*inputs, need_weights=need_weights)[0] for _ in range(2))
-        if torch.equal(first, second):
-            raise Violated("dropout=0.5 in training mode changes nothing from call to call")
-
-
-def no_dropout_in_eval(subject: Subject) -> None:
-    """In eval mode dropout changes nothing, and nothing else is random."""
-    inputs = subject.inputs()
-    without, _ = subject.module()(*inputs, need_weights=False)
-    module = subject.module(dropout=0.5)
-    for call in ("first", "second"):  # not seeded alike
-        output, _ = module(*inputs, need_weights=False)
-        require_equal(output, without, f"output in eval mode with dropout=0.5, {call} call")
-
-
-NAMED_CHECKS: tuple[Check, ...] = (
-    scale,
-    formula,
-    dropout_drops_weights,
-    dropout_in_training,
-    no_dropout_in_eval,
-)
+NAMED_CHECKS: tuple[Check, ...] = (scale, formula)

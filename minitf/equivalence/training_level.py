@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
+from minitf.equivalence.dropout_properties import dropout_drops_weights
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import (
     ATTENTION_NAMES,
@@ -34,7 +35,6 @@ from minitf.equivalence.models import (
     loss_of,
     without_dropout,
 )
-from minitf.equivalence.named_properties import dropout_drops_weights
 from minitf.equivalence.properties import check
 from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import Task, TokenBatch

@@ -27,6 +27,12 @@ _DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
 _ROUNDING = 0.05
 """Of the largest number, more than half precision makes of one sum in several orders."""
 
+CACHE_RULE = (
+    "in decoding, `cache` holds the keys of earlier steps and the query is the newest token: a "
+    "class that must see whole sentences sets supports_cache = False"
+)
+"""What the author of an attention has to know, where his goes wrong with a cache."""
+
 LARGEST_SEED = 2**32 - 1
 
 
@@ -220,9 +226,7 @@ def check_cache(model: Transformer, src: Tensor, tgt: Tensor) -> None:
     if not difference < _ROUNDING:
         raise UserError(
             "attention: with a cache, as in decoding, the decoder's output is not what training "
-            f"computes ({difference:.0%} of the largest number apart): the query is the newest "
-            "token there, and `cache` holds the keys before it; a class that must see whole "
-            "sentences sets supports_cache = False"
+            f"computes ({difference:.0%} of the largest number apart); {CACHE_RULE}"
         )
 
 

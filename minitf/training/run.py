@@ -42,7 +42,7 @@ from minitf.training.callbacks import (
     RandomState,
 )
 from minitf.training.checkpoint_io import AtomicCheckpointIO
-from minitf.training.checks import check_cuda_graphs, check_lengths, check_settings
+from minitf.training.checks import CACHE_RULE, check_cuda_graphs, check_lengths, check_settings
 from minitf.training.data import TranslationData
 from minitf.training.directory import begin, held, shown
 from minitf.training.environment import device_name
@@ -320,10 +320,7 @@ def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
     own = is_named_by_the_user(str(settings.attention.get("_target_")))
     if not own or model.training or model.new_state() is None:
         return ""
-    return (
-        "; in decoding, `cache` holds the keys of earlier steps and the query is the newest token: "
-        "a class that must see whole sentences sets supports_cache = False"
-    )
+    return f"; {CACHE_RULE}"
 
 
 def _counted(kind: str, pairs: EncodedPairs) -> str:

@@ -63,3 +63,14 @@ class DropsPaddingInCrossAttention(PlainAttention):
         if query is not key:
             key_padding_mask = None
         return super().forward(query, key, value, key_padding_mask=key_padding_mask, **options)
+
+
+class OtherNames(nn.Module):
+    """torch's module, its parameters under other names."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(*args, **kwargs)
+
+    def forward(self, *args, **kwargs):
+        return self.inner(*args, **kwargs)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from plain_attention import DropsPaddingInCrossAttention
+from plain_attention import DropsPaddingInCrossAttention, OtherNames
 from torch import nn
 
 from minitf.attention import MultiHeadAttention
@@ -41,13 +41,5 @@ def test_threads_are_heeded_and_nothing_global_changes():
 
 
 def test_what_cannot_be_compared_is_not_shown_to_be_equivalent():
-    class OtherNames(nn.Module):
-        def __init__(self, *args, **kwargs):
-            super().__init__()
-            self.inner = nn.MultiheadAttention(*args, **kwargs)
-
-        def forward(self, *args, **kwargs):
-            return self.inner(*args, **kwargs)
-
     with pytest.raises(AssertionError, match="OtherNames is not shown to be equivalent to torch"):
         assert_equivalent(OtherNames, "dtype=float32")

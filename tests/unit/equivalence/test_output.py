@@ -4,8 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from plain_attention import PlainAttention
-from torch import nn
+from plain_attention import OtherNames, PlainAttention
 
 from minitf.config.errors import UserError
 from minitf.equivalence.certify import Verification, verify
@@ -107,15 +106,6 @@ def test_an_attention_that_cannot_be_built_is_told_in_one_line():
         UserError, match=r"Linear cannot be built with .*TypeError: .*unexpected keyword"
     ):
         next(Verification(dataclasses.replace(settings, candidate=wrong)).run("op"))
-
-
-class OtherNames(nn.Module):
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-        self.inner = nn.MultiheadAttention(*args, **kwargs)
-
-    def forward(self, *args, **kwargs):
-        return self.inner(*args, **kwargs)
 
 
 def test_what_the_oracle_cannot_read_is_not_judged_and_training_is():

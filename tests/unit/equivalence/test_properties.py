@@ -192,14 +192,6 @@ def test_an_attention_that_cannot_be_built_ends_the_run():
 
 
 def test_where_the_formula_cannot_be_seen_equivalence_is_not_shown():
-    class OtherNames(nn.Module):
-        def __init__(self, *args, **kwargs):
-            super().__init__()
-            self.inner = nn.MultiheadAttention(*args, **kwargs)
-
-        def forward(self, *args, **kwargs):
-            return self.inner(*args, **kwargs)
-
     results = list(outcomes(Implementation("other names", OtherNames)).values())
     report = summarize_properties(results, results)
     assert report.verdict is Verdict.not_run
