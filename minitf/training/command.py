@@ -43,6 +43,10 @@ RANK_CONFIG = "MINITF_RANK_CONFIG"
 
 def main() -> None:
     """Entry point of train.py; ends the process with 0, 2 for a user's error, 128 + signal."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Before torch is loaded: where another program has a core, threads that spin for long at
+        # each meeting take it in turns to wait, and training slows tenfold (tests/benchmarks).
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     register()
     _failures.clear()
     _finished.clear()

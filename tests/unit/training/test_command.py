@@ -1,5 +1,9 @@
 """What the command line means beyond Hydra's own reading of it."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from minitf.config import UserError
@@ -40,3 +44,24 @@ def test_an_experiments_method_stays_where_nothing_is_typed() -> None:
     config = compose_config(["experiment=multi30k_published"])
     choose_decoding(config, ["experiment=multi30k_published", "seed=3"])
     assert config.evaluation.decoding.method.value == "beam"
+
+
+def test_threads_are_told_how_long_to_wait_before_torch_is_loaded() -> None:
+    program = (
+        "import os, sys\n"
+        "from minitf.training.command import main\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.argv = ['train.py', '--model', 'tiny']\n"
+        "try: main()\n"
+        "finally: print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    clean = {name: value for name, value in os.environ.items() if "OMP" not in name}
+    for given, expected in (
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "passive"}, "None"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True
+        )
+        assert done.stdout == f"{expected}\n", done.stderr
