@@ -81,15 +81,15 @@ def _verify(settings: "VerifySettings", overrides: list[str]) -> int:
     directory = Path(settings.out or _new_directory())
     directory.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
     command = command_line(overrides)
-    console.print(command, style="dim", highlight=False)
+    console.print(command, style="dim", highlight=False, markup=False)
     report = verify(settings, command, lambda level: print_level(console, level))
     print_verdict(console, report)
     figures = write_report(report, directory)
-    console.print(f"report     {directory / 'report.html'}", highlight=False)
+    console.print(f"report     {directory / 'report.html'}", highlight=False, markup=False)
     if settings.logger == "wandb":
         offline = log_to_wandb(report, figures, directory)
         hint = f"wandb sync {os.path.relpath(offline)}" if offline else "uploaded"
-        console.print(f"wandb      {hint}", highlight=False)
+        console.print(f"wandb      {hint}", highlight=False, markup=False)
     return report.exit_code
 
 

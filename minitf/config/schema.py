@@ -213,6 +213,9 @@ class ModelConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    attention_in: list[str] = field(default_factory=lambda: ["encoder", "decoder", "cross"])
+    """Where `attention` is used: in the encoder's self-attention, the decoder's, and the one over
+    the encoder's output; minitf's own is elsewhere."""
     max_length: int = 512
     """Positions that `positions=learned` holds a vector for; the others have no limit."""
 

@@ -2,9 +2,10 @@
 
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.model.state import DecoderState
-from minitf.model.transformer import Transformer
+from minitf.model.transformer import ATTENTION_ROLES, Transformer
 
 __all__ = [
+    "ATTENTION_ROLES",
     "DecoderState",
     "LossSums",
     "Transformer",

@@ -1,7 +1,7 @@
 """What a user can get wrong in a model's options; each error is one line with the option's name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -71,6 +71,19 @@ def check_attention(attention: object) -> None:
         raise ValueError(
             "attention must be a class such as minitf.attention.MultiHeadAttention or "
             f"torch.nn.MultiheadAttention, got {attention!r}"
+        )
+
+
+def check_attention_in(roles: Sequence[str], known: tuple[str, ...]) -> None:
+    """The attention is used somewhere, and only where there is one.
+
+    Raises:
+        ValueError: where it is not.
+    """
+    if isinstance(roles, str) or not roles or any(role not in known for role in roles):
+        got = repr(roles) if isinstance(roles, str) else f"[{', '.join(map(str, roles))}]"
+        raise ValueError(
+            f"model.attention_in must be a list of one or more of {', '.join(known)}, got {got}"
         )
 
 

@@ -4,7 +4,7 @@ Shapes: B sentences, S source length, N target rows, T target length, E embed_di
 H heads. Masks are torch's: True means "do not attend".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from minitf.attention.masks import causal_mask as make_causal_mask
 from minitf.model.attention_maps import attention_maps
 from minitf.model.checks import (
     check_attention,
+    check_attention_in,
     check_choice,
     check_heads,
     check_heeds_rotary_base,
@@ -31,6 +32,9 @@ from minitf.model.feedforward import ACTIVATIONS
 from minitf.model.initialization import initialize
 from minitf.model.layers import DecoderLayer, EncoderLayer
 from minitf.model.state import DecoderState
+
+ATTENTION_ROLES = ("encoder", "decoder", "cross")
+"""The encoder's and the decoder's self-attention, and the decoder's over the encoder's output."""
 
 MOST_VARIANTS = 256
 """Kinds of layer, times the sizes that torch compiles for themselves (1), times models."""
@@ -61,12 +65,14 @@ class Transformer(nn.Module):
         activation_dropout: after the feed-forward network's activation.
         max_length: positions that "learned" has vectors for; the other kinds have no limit.
         pad_id: the padding token's id.
-        attention: builds every attention, as `attention(embed_dim, num_heads, dropout=…,
+        attention: builds an attention, as `attention(embed_dim, num_heads, dropout=…,
             batch_first=True)`; self-attentions also get `rotary_base=…` with positions="rotary".
+        attention_in: where it does so, some of ATTENTION_ROLES; elsewhere `MultiHeadAttention`
+            attends.
 
     Raises:
         ValueError: for sizes, probabilities or names out of range, and for rotary positions with
-            an attention that does not take `rotary_base`.
+            a self-attention that does not take `rotary_base`.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Transformer(nn.Module):
         max_length: int = 512,
         pad_id: int = 0,
         attention: Callable[..., nn.Module] = MultiHeadAttention,
+        attention_in: Sequence[str] = ATTENTION_ROLES,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -111,19 +118,18 @@ class Transformer(nn.Module):
         check_choice("tied_embeddings", tied_embeddings, ("three_way", "two_way", "untied"))
         check_pad_id(pad_id, vocab_size)
         check_attention(attention)
+        check_attention_in(attention_in, ATTENTION_ROLES)
 
-        def new_attention(**rotary: float) -> nn.Module:
-            module = attention(
-                embed_dim, num_heads, dropout=attention_dropout, batch_first=True, **rotary
-            )
-            if rotary:
+        def new_attention(role: str) -> nn.Module:
+            build = attention if role in attention_in else MultiHeadAttention
+            options: dict[str, Any] = {"dropout": attention_dropout, "batch_first": True}
+            if positions == "rotary" and role != "cross":
+                check_takes_rotary_base(build)
+                module = build(embed_dim, num_heads, **options, rotary_base=ROTARY_BASE)
                 check_heeds_rotary_base(module)
-            return module
+                return module
+            return build(embed_dim, num_heads, **options)
 
-        rotary = {}
-        if positions == "rotary":
-            check_takes_rotary_base(attention)
-            rotary = {"rotary_base": ROTARY_BASE}
         layer_options: dict[str, Any] = {
             "activation": str(getattr(activation, "value", activation)),
             "pre_norm": norm == "pre",
@@ -146,14 +152,16 @@ class Transformer(nn.Module):
         self.dropout = Dropout(dropout)
         self.encoder = _Stack(
             [
-                EncoderLayer(*sizes, new_attention(**rotary), **layer_options)
+                EncoderLayer(*sizes, new_attention("encoder"), **layer_options)
                 for _ in range(num_encoder_layers)
             ],
             final_norm=nn.LayerNorm(embed_dim) if norm == "pre" else None,
         )
         self.decoder = _Stack(
             [
-                DecoderLayer(*sizes, new_attention(**rotary), new_attention(), **layer_options)
+                DecoderLayer(
+                    *sizes, new_attention("decoder"), new_attention("cross"), **layer_options
+                )
                 for _ in range(num_decoder_layers)
             ],
             final_norm=nn.LayerNorm(embed_dim) if norm == "pre" else None,

@@ -65,7 +65,7 @@ def main() -> None:
                 _hydra_main()
             finally:
                 if _finished:
-                    print_summary(_finished, _failures, Console(soft_wrap=True))
+                    print_summary(_finished, _failures, Console(soft_wrap=True, markup=False))
         if _failures:
             finished = [name for name, _ in _finished]
             names = short_names([*_failures, *finished])[: len(_failures)]

@@ -7,7 +7,6 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
-from rich.markup import escape
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
@@ -94,12 +93,12 @@ def write_figures(
         try:
             figures["attention"] = attention_map_figure(module.model, module.tokenizer, *ids)
         except UserError as error:
-            console.print(escape(str(error)), highlight=False)
+            console.print(str(error), highlight=False)
     paths = {}
     for name, figure in figures.items():
         paths[name] = directory / f"{name}.png"
         if note := save_picture(figure, paths[name], dpi=130):
-            console.print(escape(note), highlight=False)
+            console.print(note, highlight=False)
     return paths
 
 

@@ -76,9 +76,9 @@ def print_results(console: Console, results: dict[str, SplitResult], samples: in
     console.print(table)
     first = next(iter(results.values()))
     for name in ("bleu", "chrf"):
-        console.print(f"{name} [{first.scores[name].signature}]", markup=False, highlight=False)
+        console.print(f"{name} [{first.scores[name].signature}]", highlight=False)
     if samples:
-        console.print(f"\n{samples_text(first, samples)}", markup=False, highlight=False, end="")
+        console.print(f"\n{samples_text(first, samples)}", highlight=False, end="")
 
 
 def samples_text(result: SplitResult, number: int) -> str:

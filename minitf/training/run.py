@@ -19,7 +19,7 @@ from minitf.attention.kernels.fused import suited_to_batches
 from minitf.batching import EncodedPairs
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
-from minitf.config.schema import TrainConfig
+from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
 from minitf.data.hub import local_path
@@ -30,7 +30,7 @@ from minitf.evaluation.checkpoints import (
     model_weights,
     read_checkpoint,
 )
-from minitf.model import Transformer
+from minitf.model import ATTENTION_ROLES, Transformer
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
     Autosave,
@@ -90,7 +90,7 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
             check_settings(settings)
             quiet_lightning()
             seed_everything(settings.seed, verbose=False)
-            console = Console(quiet=not rank_zero, soft_wrap=True)
+            console = Console(quiet=not rank_zero, soft_wrap=True, markup=False)
             return _train(settings, plain(config), run_dir, sweep, console, rank_zero)
     finally:
         os.environ.pop("MINITF_RANK_CONFIG", None)
@@ -185,7 +185,7 @@ def _train(
         f" vocabulary {tokenizer.vocab_size:,}\n"
         f"{_taken_from(settings.tokenizer.path)}"
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
-        f" attention {settings.attention.get('_target_')}\n"
+        f" attention {settings.attention.get('_target_')}{_only_in(settings.model)}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
         f"run        {shown(run_dir)}",
         highlight=False,
@@ -327,6 +327,11 @@ def _counted(kind: str, pairs: EncodedPairs) -> str:
     counts = ((pairs.num_skipped, "left out"), (pairs.num_truncated, "cut"))
     long = [f"{n:,} too long {what}" for n, what in counts if n]
     return f"{len(pairs):,} {kind}" + (f" ({long[0]})" if long else "")
+
+
+def _only_in(model: ModelConfig) -> str:
+    everywhere = set(model.attention_in) == set(ATTENTION_ROLES)
+    return "" if everywhere else f", in {', '.join(model.attention_in)} alone"
 
 
 def _held_out(data: Any) -> str:

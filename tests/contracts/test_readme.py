@@ -20,7 +20,12 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-COMMANDS = [line for block in _blocks("bash") for line in block.splitlines() if line.strip()]
+COMMANDS = [
+    line
+    for block in _blocks("bash")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
 
 
 def _write_own_data(directory: Path) -> None:

@@ -93,12 +93,19 @@ def test_an_attention_that_returns_something_else_is_told_what_to_return(
     )
 
 
-@pytest.mark.parametrize("name", ["Whole", "Torchs"])
+@pytest.mark.parametrize(
+    ("name", "where"), [("Whole", "encoder, decoder, cross"), ("Torchs", "encoder, cross")]
+)
 def test_an_attention_without_a_cache_is_trained(
-    train: Train, mine: dict[str, str], name: str
+    train: Train, mine: dict[str, str], name: str, where: str
 ) -> None:
-    done = train(f"attention._target_=mine.{name}", "trainer.max_steps=20", env=mine)
+    """Square brackets in a folder's name are printed as they are."""
+    done = train(f"attention._target_=mine.{name}", f"model.attention_in=[{where}]",
+                 "trainer.max_steps=20", "run_dir='a[b]'", env=mine)  # fmt: skip
     assert done.returncode == 0, done.stderr
+    alone = "" if name == "Whole" else f", in {where} alone"
+    assert f"attention mine.{name}{alone}\n" in done.stdout
+    assert len(re.findall(r"^run +a\[b\]", done.stdout, re.MULTILINE)) == 2
 
 
 def test_two_runs_are_compared_each_with_its_own_attention(

@@ -209,9 +209,38 @@ def test_attention_is_built_once_per_use_with_the_stated_arguments():
     assert calls == [((18, 3), kwargs) for kwargs in (own, own, own, cross, own, cross)]
 
 
+@pytest.mark.parametrize("roles", [["encoder"], ["decoder"], ["cross"], ["cross", "encoder"]])
+def test_an_attention_may_be_used_in_some_places_alone(make_model, batch, roles):
+    """The draws, and so the weights, are those of the same class everywhere."""
+
+    class Mine(MultiHeadAttention):
+        pass
+
+    model = make_model(attention=Mine, attention_in=roles)
+    layers = {
+        "encoder": [layer.self_attn for layer in model.encoder.layers],
+        "decoder": [layer.self_attn for layer in model.decoder.layers],
+        "cross": [layer.multihead_attn for layer in model.decoder.layers],
+    }
+    for role, modules in layers.items():
+        assert {type(m) for m in modules} == {Mine if role in roles else MultiHeadAttention}
+    everywhere = make_model(attention=Mine)
+    assert torch.equal(model.eval()(*batch), everywhere.eval()(*batch))
+
+
+def test_rotary_positions_are_asked_of_self_attentions_alone(make_model):
+    options = {"positions": "rotary", "embed_dim": 18, "attention": nn.MultiheadAttention}
+    make_model(**options, attention_in=["cross"])
+    with pytest.raises(ValueError, match="needs an attention that takes `rotary_base`"):
+        make_model(**options, attention_in=["decoder"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"attention_in": []}, r"model.attention_in must be a list of one or more of enc.* \[\]"),
+        ({"attention_in": ["self"]}, r"more of encoder, decoder, cross, got \[self\]"),
+        ({"attention_in": "cross"}, r"more of encoder, decoder, cross, got 'cross'"),
         ({"embed_dim": 20, "num_heads": 3}, r"embed_dim must be a multiple of model.num_heads"),
         ({"num_heads": 0}, r"model.num_heads must be at least 1, got 0"),
         ({"num_decoder_layers": 0}, r"model.num_decoder_layers must be at least 1, got 0"),
