@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from minitf.attention.errors import AttentionError
@@ -81,14 +81,15 @@ def build_mask(
         return AttentionMask(None, True, None)
     if mask is None and padding is None:
         return NO_MASK
-    if not (_is_bool(mask) and _is_bool(padding)):
-        mask = None if mask is None else additive(mask, query.dtype)
-        padding = None if padding is None else additive(padding, query.dtype)
+    floats = [m.dtype for m in (mask, padding) if m is not None and m.dtype != torch.bool]
+    if floats:  # under autocast another dtype than the query's
+        mask = None if mask is None else additive(mask, floats[0])
+        padding = None if padding is None else additive(padding, floats[0])
     if num_extra_keys:
         mask = None if mask is None else F.pad(mask, (0, num_extra_keys))
         padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
     merged = _merge(mask, padding, shape)
-    dead = None if num_extra_keys else _dead_rows(merged)
+    dead = None if num_extra_keys else _dead_rows(merged, query.dtype)
     if not keep_bool:
         merged = additive(merged, query.dtype)
     if dead is not None:
@@ -108,11 +109,6 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf"))
     return mask
-
-
-def _is_bool(mask: Tensor | None) -> bool:
-    """Whether a mask is bool, or missing."""
-    return mask is None or mask.dtype == torch.bool
 
 
 def _check_dtype(mask: Tensor, dtype: torch.dtype, name: str) -> None:
@@ -175,8 +171,10 @@ def _padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tens
     return mask.unsqueeze(1).unsqueeze(1)
 
 
-def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
+def _dead_rows(mask: Tensor, dtype: torch.dtype) -> Bool[Tensor, "b h t 1"] | None:
     """Find rows that are masked throughout, for their softmax would be NaN.
+
+    Under autocast a mask is rounded to the scores' dtype, and float32's lowest number to -inf.
 
     Whether there are any is asked only where the answer costs no wait for a device and no break in
     a compiled or transformed graph.
@@ -184,15 +182,20 @@ def _dead_rows(mask: Tensor) -> Bool[Tensor, "b h t 1"] | None:
     if mask.dtype == torch.bool:
         dead = mask.all(dim=-1, keepdim=True)
     else:
-        dead = mask.amax(dim=-1, keepdim=True) == float("-inf")
+        dead = mask.amax(dim=-1, keepdim=True).to(dtype) == float("-inf")
     return dead if not _is_at_hand(dead) or dead.any() else None
 
 
 def is_transformed(x: Tensor) -> bool:
-    """Whether x stands for many tensors or for none: inside vmap or grad, traced, or fake."""
+    """Whether tensors stand for many or for none: inside vmap or grad, traced, or x is fake.
+
+    A function transform may have wrapped x or what else there is: weights, masks.
+    """
     if torch._C._is_tracing() or torch._C._get_dispatch_mode(_PROXY) is not None:  # by make_fx
         return True
-    return type(x) not in (Tensor, nn.Parameter) or is_functorch_wrapped_tensor(x)
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    return type(x) not in (Tensor, nn.Parameter)
 
 
 def _is_at_hand(x: Tensor) -> bool:

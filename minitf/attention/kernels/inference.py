@@ -50,15 +50,16 @@ def follows_torch(
     for mask in masks:
         if mask is not None and (mask.dtype != torch.bool or mask.dim() > 3):
             return False
-    if torch.is_autocast_enabled() or torch.overrides.has_torch_function((query,)):
-        return False
     out = attention.out_proj
     if not isinstance(out, nn.Linear) or attention.bias_k is not None:  # an adapter; a learned key
+        return False
+    parameters = (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias)
+    if torch.is_autocast_enabled() or torch.overrides.has_torch_function((query, *parameters)):
         return False
     grad, dtype = torch.is_grad_enabled(), query.dtype
     if grad and query.requires_grad:
         return False
-    for p in (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias):
+    for p in parameters:
         if p is None or p.dtype != dtype or (grad and p.requires_grad):
             return False
     return torch.backends.mha.get_fastpath_enabled()

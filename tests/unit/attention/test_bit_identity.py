@@ -128,10 +128,14 @@ def test_training_run(autocast):
         assert torch.equal(actual_state[name], value), name
 
 
+class Subclass(torch.Tensor):
+    """As quantization and sharding have."""
+
+
 @pytest.mark.parametrize(
     "departure",
     ["sequence_first", "odd_heads", "no_bias", "extra_key", "float_mask", "grad", "autocast",
-     "switched_off", "bias_dtype", "cross", "none"],
+     "switched_off", "bias_dtype", "subclass", "cross", "none"],
 )  # fmt: skip
 def test_torch_is_followed_into_its_inference_kernel_and_no_further(departure):
     """Whichever condition sends torch back to its usual path does so here too."""
@@ -149,6 +153,8 @@ def test_torch_is_followed_into_its_inference_kernel_and_no_further(departure):
     for module in (ours, theirs):
         if departure == "bias_dtype":
             module.in_proj_bias = nn.Parameter(module.in_proj_bias.half())
+        if departure == "subclass":
+            module.in_proj_bias = nn.Parameter(module.in_proj_bias.detach().as_subclass(Subclass))
     x = torch.randn(5, 5, 24)
     key = torch.randn(5, 5, 24) if departure == "cross" else x
     mask = torch.ones(5, 5).triu(1).bool()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parametrize
 
@@ -241,3 +242,70 @@ def test_a_kernel_set_since_that_does_not_exist():
     x = torch.randn(B, T, E)
     with pytest.raises(AttentionError, match=r"kernel must be one of auto, .*, got 'fest'"):
         ours(x, x, x)
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched")
+def test_a_mask_keeps_its_dtype_beside_a_bool_one_under_autocast():
+    """Its gradient is rounded as torch's is, whatever autocast makes of the query."""
+    padding = torch.arange(T) >= torch.tensor([[T], [3], [5], [1], [2]])
+    found = []
+    for module in pair(dtype=torch.bfloat16):
+        torch.manual_seed(2)
+        x = torch.randn(B, T, E).bfloat16()
+        mask = torch.randn(T, T).bfloat16().requires_grad_()
+        with torch.autocast("cpu", torch.float16):
+            output, weights = module(x, x, x, padding, attn_mask=mask)
+        (output.float().square().sum() + weights.float().square().sum()).backward()
+        found.append(mask.grad)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "need_weights"),
+    [("fused", False), *((k, w) for k in ("auto", "math", "fast") for w in (True, False))],
+)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_row_of_what_autocast_rounds_to_minus_infinity_gives_zeros(kernel, need_weights, dtype):
+    attention = MultiHeadAttention(E, H, batch_first=True, kernel=kernel)
+    nn.init.ones_(attention.out_proj.bias)
+    x, padding = torch.randn(B, T, E, requires_grad=True), torch.zeros(B, T)
+    padding[1] = torch.finfo(torch.float32).min
+    padding[2, 3:] = torch.finfo(torch.float32).min
+    with torch.autocast("cpu", dtype):
+        output = attention(x, x, x, padding, need_weights=need_weights)[0]
+    output.float().square().sum().backward()
+    assert output.any(-1).all(-1).tolist() == [True, False, True, True, True]
+    assert x.grad.isfinite().all()
+    assert not x.grad[1].any()
+
+
+@pytest.mark.parametrize("over", ["weights", "masks"])
+@torch.no_grad()
+def test_evaluation_inside_vmap_over_what_is_no_input(over):
+    """torch's inference kernel has no batching rule, and the query alone does not tell."""
+    modules = [MultiHeadAttention(E, H, batch_first=True).eval() for _ in range(3)]
+    x, padding = torch.randn(B, T, E), torch.rand(3, B, T) < 0.3
+    if over == "weights":
+        states, _ = torch.func.stack_module_state(modules)
+        found = torch.func.vmap(
+            lambda state: torch.func.functional_call(modules[0], state, (x, x, x))[0]
+        )(states)
+        expected = [module(x, x, x)[0] for module in modules]
+    else:
+        found = torch.func.vmap(lambda mask: modules[0](x, x, x, mask)[0])(padding)
+        expected = [modules[0](x, x, x, mask)[0] for mask in padding]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch's own
+@torch.no_grad()
+def test_forward_derivatives_in_evaluation():
+    """torch's inference kernel has none."""
+    attention, x = pair()[1].eval(), torch.randn(1, 2, E)
+    direction = torch.randn_like(x)
+    step = 1e-3 * direction
+    expected = (attention(*3 * [x + step])[0] - attention(*3 * [x - step])[0]) / 2e-3
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, direction)
+        found = forward_ad.unpack_dual(attention(dual, dual, dual)[0]).tangent
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
