@@ -149,7 +149,8 @@ class MultiHeadAttention(nn.Module):
     @property
     def _qkv_same_embed_dim(self) -> bool:
         """Whether torch.nn.TransformerEncoderLayer may compute this from the weights it reads."""
-        plain = type(self.out_proj).forward is nn.Linear.forward  # no adapter
+        forward = getattr(self.out_proj.forward, "__func__", None)
+        plain = forward is nn.Linear.forward  # no adapter, neither a class nor set on the instance
         return self.in_proj_weight is not None and self.rotary_base is None and plain
 
     def forward(
@@ -326,7 +327,7 @@ class MultiHeadAttention(nn.Module):
         """Merge masks in the form torch.nn.TransformerEncoderLayer hands to its inference kernel.
 
         Args:
-            attn_mask: (T, T) or (B·H, T, T), additive.
+            attn_mask: (T, T), (B·H, T, T), (B, T, T) or (B or 1, H or 1, T, T), additive.
             key_padding_mask: (B, T), additive.
             query: (B, T, E).
 
@@ -336,7 +337,7 @@ class MultiHeadAttention(nn.Module):
         if attn_mask is None:
             return key_padding_mask, None if key_padding_mask is None else 1
         B, T, _ = query.shape
-        mask = attn_mask.view(1 if attn_mask.dim() == 2 else B, -1, T, T)
+        mask = attn_mask.view(B, -1, T, T) if attn_mask.dim() == 3 else attn_mask
         mask = mask.expand(B, self.num_heads, T, T)
         if key_padding_mask is not None:
             mask = mask + key_padding_mask.view(B, 1, 1, T)

@@ -309,3 +309,28 @@ def test_forward_derivatives_in_evaluation():
         dual = forward_ad.make_dual(x, direction)
         found = forward_ad.unpack_dual(attention(dual, dual, dual)[0]).tangent
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
+
+
+@torch.no_grad()
+def test_torchs_layer_calls_an_output_projection_whose_forward_was_set():
+    """As tools do that wrap the forward of a module in place."""
+    layer = nn.TransformerEncoderLayer(E, H, 31, 0.0, batch_first=True).eval()
+    layer.self_attn, x = pair()[1].eval(), torch.randn(B, T, E)
+    plain, out_proj = layer(x), layer.self_attn.out_proj
+    forward = out_proj.forward
+    out_proj.forward = lambda x: 3 * forward(x) + 1
+    assert not torch.allclose(layer(x), plain)
+
+
+@pytest.mark.parametrize("shape", [(T, T), (B, T, T), (B * H, T, T), (B, 1, T, T), (B, H, T, T),
+                                   (1, 1, T, T), (1, H, T, T)])  # fmt: skip
+def test_torchs_layer_takes_every_mask_in_evaluation_too(shape):
+    layer = nn.TransformerEncoderLayer(E, H, 31, 0.0, batch_first=True)
+    layer.self_attn, x = pair()[1], torch.randn(B, T, E)
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(3)) < 0.3
+    mask[..., 0] = False
+    padding = torch.arange(T) >= torch.tensor([[T], [3], [5], [1], [2]])
+    for more in ({}, {"src_key_padding_mask": padding}):
+        expected = layer.train()(x, mask, **more)
+        with torch.no_grad():
+            torch.testing.assert_close(layer.eval()(x, mask, **more), expected)
