@@ -39,11 +39,10 @@ class Layout(NamedTuple):
         """
         if self.unbatched:
             return query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
-        new_query = self._enter(query)
-        new_key = new_query if key is query else self._enter(key)
-        if value is key:
-            return new_query, new_key, new_key
-        return new_query, new_key, new_query if value is query else self._enter(value)
+        if value is not key:  # then each has a view of its own, as torch gives it
+            return self._enter(query), self._enter(key), self._enter(value)
+        new_key = self._enter(key)
+        return new_key if query is key else self._enter(query), new_key, new_key
 
     def leave(self, output: Tensor) -> Tensor:
         """Give the output the caller's layout."""

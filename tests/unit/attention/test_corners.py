@@ -244,6 +244,18 @@ def test_a_kernel_set_since_that_does_not_exist():
         ours(x, x, x)
 
 
+@pytest.mark.parametrize("which", ["key", "value"])
+@pytest.mark.parametrize("shape", [(1, T, E), (B, 1, E)])
+def test_a_query_that_is_key_or_value_alone_has_torchs_gradient_strides(which, shape):
+    strides = []
+    for module in pair():
+        x, other = torch.randn(shape, requires_grad=True), torch.randn(shape)
+        inputs = (x, x, other) if which == "key" else (x, other, x)
+        module(*inputs, need_weights=False)[0].sum().backward()
+        strides.append(x.grad.stride())
+    assert strides[0] == strides[1]
+
+
 @pytest.mark.filterwarnings("ignore:Support for mismatched")
 def test_a_mask_keeps_its_dtype_beside_a_bool_one_under_autocast():
     """Its gradient is rounded as torch's is, whatever autocast makes of the query."""
