@@ -37,6 +37,6 @@ def _kept(x: Tensor, dropped: int) -> Tensor:
 
     Drawn from torch's default random state.
     """
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    words = x.new_empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: x.numel()].view(x.shape)
     return bits >= dropped - _LEVELS // 2

@@ -139,11 +139,11 @@ def merge_heads(
 
 def project_output(
     projection: nn.Module, context: Float[Tensor, "rows columns E"]
-) -> Float[Tensor, "rows columns E"]:
+) -> Float[Tensor, "rows columns _"]:
     """W_o and its bias; row by row where the context is a view, as torch multiplies it."""
     if context.is_contiguous():
         return projection(context)  # type: ignore[no-any-return]
-    return projection(context.flatten(0, 1)).view(context.shape)  # type: ignore[no-any-return]
+    return projection(context.flatten(0, 1)).unflatten(0, context.shape[:2])  # type: ignore[no-any-return]
 
 
 def append_learned_key(

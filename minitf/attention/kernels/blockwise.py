@@ -104,7 +104,7 @@ def _blocks(q: Tensor, k: Tensor, is_causal: bool) -> list[tuple[slice, int]]:
 def _weights(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, rows: slice) -> Tensor:
     q = q * math.sqrt(1.0 / q.shape[-1])
     if is_causal:
-        future = torch.full((q.shape[1], k.shape[1]), float("-inf"), dtype=q.dtype)
+        future = q.new_full((q.shape[1], k.shape[1]), float("-inf"))
         mask = future.triu(rows.start + 1)
     scores = q @ k.mT if mask is None else torch.baddbmm(mask, q, k.mT)
     return F.softmax(scores, dim=-1)

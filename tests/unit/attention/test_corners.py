@@ -323,6 +323,22 @@ def test_forward_derivatives_in_evaluation():
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("masks", [{}, {"is_causal": True}])
+def test_dropout_in_blocks_stays_on_its_device(masks, monkeypatch):
+    """Whatever device tensors are made on by default."""
+    monkeypatch.setattr(blockwise, "BLOCK_SCORES", 1)
+    monkeypatch.setattr("minitf.attention.kernels.fast.BLOCK_SCORES", 1)
+    attention = MultiHeadAttention(E, H, 0.5, batch_first=True, kernel="fast")
+    x = torch.randn(B, T, E, requires_grad=True)
+    found = []
+    for device in ("cpu", "meta"):
+        torch.manual_seed(2)
+        with torch.device(device):
+            output = attention(x, x, x, need_weights=False, **masks)[0]
+            found.append(torch.autograd.grad(output.square().sum(), x)[0])
+    assert torch.equal(*found)
+
+
 @torch.no_grad()
 def test_torchs_layer_calls_an_output_projection_whose_forward_was_set():
     """As tools do that wrap the forward of a module in place."""
@@ -346,3 +362,11 @@ def test_torchs_layer_takes_every_mask_in_evaluation_too(shape):
         expected = layer.train()(x, mask, **more)
         with torch.no_grad():
             torch.testing.assert_close(layer.eval()(x, mask, **more), expected)
+
+
+@pytest.mark.parametrize("heads", [H, E])  # of one feature the context is a view
+def test_an_output_projection_of_another_width(heads):
+    attention = MultiHeadAttention(E, heads)
+    attention.out_proj = nn.Linear(E, 5)
+    x = torch.randn(T, 1, E)
+    assert attention(x, x, x)[0].shape == (T, 1, 5)
