@@ -38,7 +38,7 @@ class KeyValueCache:
         """Append keys and values, (B, H, S, D), and return all that is held.
 
         Raises:
-            AttentionError: the batch has another size than what is held.
+            AttentionError: the batch or the heads have another size than what is held.
         """
         if self._key is None or self._value is None:
             if self.static and not torch.is_grad_enabled():
@@ -46,6 +46,12 @@ class KeyValueCache:
             self._key, self._value, self.length = key, value, key.shape[2]
             return key, value
         self._check_batch(self._key.shape[0], key.shape[0])
+        held, got = (tuple(x.shape[1::2]) for x in (self._key, key))
+        if held != got:
+            raise AttentionError(
+                f"the cache holds {held[0]} heads of {held[1]} features, got {got[0]} of {got[1]}: "
+                "each attention needs a cache of its own"
+            )
         start, self.length = self.length, self.length + key.shape[2]
         self._key = _append(self._key, key, start)
         self._value = _append(self._value, value, start)
@@ -63,7 +69,13 @@ class KeyValueCache:
         return self._key[:, :, : self.length], self._value[:, :, : self.length]
 
     def truncate(self, length: int) -> None:
-        """Forget all but the first `length` positions."""
+        """Forget all but the first `length` positions.
+
+        Raises:
+            AttentionError: the length is negative.
+        """
+        if length < 0:
+            raise AttentionError(f"a cache is cut to 0 positions or more, got {length}")
         self.length = min(self.length, length)
         if self.length == 0:
             self._key = self._value = None

@@ -370,3 +370,14 @@ def test_an_output_projection_of_another_width(heads):
     attention.out_proj = nn.Linear(E, 5)
     x = torch.randn(T, 1, E)
     assert attention(x, x, x)[0].shape == (T, 1, 5)
+
+
+def test_what_a_cache_refuses():
+    attention, x, cache = pair()[1], torch.randn(B, T, E), KeyValueCache()
+    attention(x, x, x, cache=cache)
+    with pytest.raises(AttentionError, match="cut to 0 positions or more, got -1"):
+        cache.truncate(-1)
+    other = MultiHeadAttention(E, 2, batch_first=True)
+    with pytest.raises(AttentionError, match="holds 6 heads of 4 features, got 2 of 12"):
+        other(x, x, x, cache=cache)
+    assert cache.length == T
