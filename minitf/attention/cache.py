@@ -99,11 +99,11 @@ def _append(buffer: Tensor, new: Tensor, start: int) -> Tensor:
     """Write `new` behind the first `start` positions of `buffer`, doubling it where it is full.
 
     Where gradients are recorded, what was returned before must not be written over, and what
-    inference mode has made cannot be outside it: copy instead.
+    inference mode has made cannot be outside it: copy instead; so too in a compiled graph, which
+    cannot ask.
     """
     end = start + new.shape[2]
-    frozen = buffer.is_inference() and not torch.is_inference_mode_enabled()
-    if torch.is_grad_enabled() or frozen:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or _is_frozen(buffer):
         return torch.cat([buffer[:, :, :start], new], dim=2)
     if end > buffer.shape[2]:
         B, H, _, D = buffer.shape
@@ -112,3 +112,8 @@ def _append(buffer: Tensor, new: Tensor, start: int) -> Tensor:
         buffer = grown
     buffer[:, :, start:end] = new
     return buffer
+
+
+def _is_frozen(x: Tensor) -> bool:
+    """Whether inference mode has made x, and has ended."""
+    return x.is_inference() and not torch.is_inference_mode_enabled()

@@ -113,6 +113,20 @@ def test_cached_step_in_one_graph():
 
 
 @only_inside
+@torch.no_grad()
+def test_a_growing_cache_in_one_graph():
+    torch._dynamo.reset()
+    attention, x = MultiHeadAttention(E, H, batch_first=True).eval(), torch.randn(B, T, E)
+    expected, _ = attention(x, x, x, is_causal=True)
+    compiled = torch.compile(attention, fullgraph=True, backend="eager")
+    cache, steps = KeyValueCache(), []
+    for step in x.split(1, dim=1):
+        steps.append(compiled(step, step, step, is_causal=True, cache=cache)[0])
+    assert cache.length == T
+    torch.testing.assert_close(torch.cat(steps, 1), expected)
+
+
+@only_inside
 @pytest.mark.parametrize(("kernel", "need_weights", "masked"), EXPORTS)
 def test_export(kernel, need_weights, masked):
     class Self(nn.Module):
