@@ -19,9 +19,9 @@ three; in cross-attention X is the translation so far, Y the source sentence.
 **2. Heads** (`functional.split_heads`). One comparison per token would have to blend everything
 that matters, grammar and meaning and position, into one number. So E features are cut into H
 slices of D = E / H, and each slice is a listener of its own: one may follow the verb to its
-subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h sees
-q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise. The cut is a view and costs nothing; kernels that
-want the heads in another order in memory get a copy of all of them::
+subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h, one of
+0 to H-1, sees q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise. The cut is a view and costs nothing;
+kernels that want the heads in another order in memory get a copy of all of them::
 
     (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(rows, columns, H, D).transpose(1, 2)
 
@@ -44,7 +44,7 @@ result is the weighted sum of values::
 **4. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
 found::
 
-    Concat(C_1, …, C_H)                           merge_heads(context, layout.batch_first)
+    Concat(C_0, …, C_H-1)                         merge_heads(context, layout.batch_first)
     MultiHead = Concat(…) W_oᵀ + b_o              project_output(self.out_proj, context)
 
 **5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
@@ -98,9 +98,10 @@ the mask does not; a causal hint beside a mask that is not causal, which torch w
 follows against the mask; a gradient of a mask so hinted, which torch gives none; gradients through
 heads of a single feature, of one head or one sentence; nested inputs in evaluation; decoding with a
 cache, which torch has not; torch's inference kernel where no weights are wanted of more than 1,024
-tokens, for it would keep all scores; and that kernel elsewhere than on a CPU
-(`torch.backends.mha.set_fastpath_enabled(False)` switches it off). `fast` computes in the order
-that is quickest and agrees within rounding; `flex` is torch's FlexAttention.
+tokens, for it would keep all scores; and that kernel elsewhere than on a CPU, in compiled graphs
+and inside function transforms (`torch.backends.mha.set_fastpath_enabled(False)` switches it off).
+`fast` computes in the order that is quickest and agrees within rounding; `flex` is torch's
+FlexAttention.
 
 **Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
 costs one projection instead of n.
