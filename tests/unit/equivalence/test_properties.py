@@ -42,6 +42,25 @@ def test_the_cache_is_checked_where_there_is_one():
     assert [theirs[name].outcome for name in names] == [Outcome.not_applicable] * 3
 
 
+class Distance(MultiHeadAttention):
+    """ALiBi (Press et al. 2022) with one slope: self-attention looks nearby."""
+
+    def forward(self, query, key, value, attn_mask=None, is_causal=False, cache=None, **options):
+        if query is key:
+            start = 0 if cache is None else cache.length
+            keys = torch.arange(start + query.shape[1])
+            i = keys[start:, None]
+            bias = -0.5 * (i - keys).abs().to(query.dtype)
+            attn_mask = bias.masked_fill(keys > i, -torch.inf) if is_causal else bias
+        return super().forward(query, key, value, attn_mask=attn_mask, cache=cache, **options)
+
+
+def test_the_cache_of_a_class_that_tells_self_attention_by_query_is_key():
+    found = outcomes(Implementation("distance", Distance))
+    for name in ("cache gives the same", "cache follows its rows", "cache of the source"):
+        assert found[name].outcome is Outcome.holds, found[name]
+
+
 class OtherNames(PlainAttention):
     """An attention that has no counterpart in torch: other parameters, no weights."""
 
