@@ -56,10 +56,8 @@ class Implementation:
         return module.to(**place)
 
     def takes(self, option: str) -> bool:
-        """Whether the constructor has a parameter of that name."""
-        parameters = inspect.signature(self.build).parameters
-        anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-        return anything or option in parameters
+        """Whether the constructor has a parameter of that name, or may hand it on."""
+        return _takes(self.build, option)
 
     @property
     def factory(self) -> Callable[..., nn.Module]:
@@ -102,17 +100,31 @@ def resolve(side: str, config: str | Mapping[str, Any]) -> Implementation:
 def _check_options(
     side: str, target: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
 ) -> None:
-    parameters = inspect.signature(build).parameters
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     for option in options:
-        if not anything and option not in parameters:
+        if not _takes(build, option):
+            known = inspect.signature(build).parameters
             raise UserError(
-                f"{side}.{option} is not an option of {target}{did_you_mean(option, parameters)}"
+                f"{side}.{option} is not an option of {target}{did_you_mean(option, known)}"
             )
         if option in _VARIED:
             raise UserError(f"{side}.{option} cannot be set: verify varies it over its cases")
         if option == "rotary_base":
             raise UserError(f"{side}.rotary_base cannot be set: use model.positions=rotary")
+
+
+def _takes(build: Callable[..., nn.Module], option: str) -> bool:
+    """A constructor with **kwargs takes what those take that it derives from."""
+    for kind in inspect.getmro(build) if inspect.isclass(build) else (build,):
+        if kind is nn.Module:
+            break  # whatever is left goes to a part of the module
+        if kind is not build and "__init__" not in vars(kind):
+            continue
+        parameters = inspect.signature(kind).parameters
+        if option in parameters:
+            return True
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return True
 
 
 def _meant(side: str, name: str) -> str:

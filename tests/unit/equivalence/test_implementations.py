@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch import nn
 
 from minitf.attention import MultiHeadAttention
@@ -52,6 +53,26 @@ def test_a_class_that_takes_anything_is_refused_what_verify_varies(option):
         resolve("candidate", config)
     kernel = {"_target_": f"{__name__}.TakesAnything", "kernel": "math"}
     assert resolve("candidate", kernel).options == {"kernel": "math"}
+
+
+class WithoutDtype(nn.Module):
+    def __init__(self, embed_dim, num_heads, dropout=0.0, batch_first=True):
+        super().__init__()
+        self.q_proj = nn.Linear(embed_dim, embed_dim)
+
+
+class HandsOn(WithoutDtype):
+    def __init__(self, *args, window=3, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def test_a_class_that_hands_its_arguments_on_is_given_what_its_base_takes():
+    side = resolve("candidate", {"_target_": f"{__name__}.HandsOn", "window": 2})
+    module = side(16, 2, dropout=0.0, batch_first=True, dtype=torch.float64, device="cpu")
+    assert module.q_proj.weight.dtype is torch.float64
+    assert not side.takes("add_bias_kv")
+    with pytest.raises(UserError, match=r"^candidate\.windw is not an option.*mean window"):
+        resolve("candidate", {"_target_": f"{__name__}.HandsOn", "windw": 2})
 
 
 def test_a_kernel_that_does_not_exist():
