@@ -82,6 +82,57 @@ def test_an_attention_without_torchs_names_is_still_checked():
         assert found[name].outcome is Outcome.holds, found[name]
 
 
+class Sigmoid(OtherNames):
+    """Ramapuram et al. 2024: each weight is a sigmoid of its own score, normalised by nothing."""
+
+    def forward(self, query, key, value, key_padding_mask=None, need_weights=True,
+                attn_mask=None, average_attn_weights=True, is_causal=False):  # fmt: skip
+        inner = self.inner
+        linear = torch.nn.functional.linear
+        q, k, v = (
+            linear(x, w, b).unflatten(-1, (inner.num_heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), inner.in_proj_weight.chunk(3),
+                               inner.in_proj_bias.chunk(3), strict=True)
+        )  # fmt: skip
+        scores = inner.masked(q @ k.transpose(-1, -2) / 4, attn_mask, key_padding_mask)
+        weights = torch.dropout(scores.sigmoid(), inner.dropout, self.training)
+        output = inner.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        weights = weights.mean(1) if average_attn_weights else weights
+        return output, weights if need_weights else None
+
+
+def test_weights_that_are_no_softmax_are_noted_where_the_formula_is_another():
+    found = outcomes(Implementation("sigmoid", Sigmoid))
+    assert found["large scores"].outcome is Outcome.note
+    assert found["weights are a distribution"].outcome is Outcome.note
+    assert found["weights are a distribution"].finding.startswith("sum of a row's weights: differs")
+    assert not [p for p in found.values() if p.outcome is Outcome.violated]
+
+
+def test_numbers_that_overflow_are_wrong_in_any_formula():
+    class Overflows(Sigmoid):
+        def forward(self, *args, attn_mask=None, **options):
+            output, weights = super().forward(*args, attn_mask=attn_mask, **options)
+            largest = 0.0 if attn_mask is None else attn_mask.double().max()
+            return output * torch.as_tensor(largest).exp(), weights
+
+    found = outcomes(Implementation("overflows", Overflows))["large scores"]
+    assert found.outcome is Outcome.violated
+
+
+def test_what_a_class_says_it_does_not_implement_is_not_applicable():
+    class OnlyBooleanMasks(OtherNames):
+        def forward(self, *args, attn_mask=None, **options):
+            if attn_mask is not None and attn_mask.is_floating_point():
+                raise NotImplementedError("linear attention adds nothing to scores")
+            return super().forward(*args, attn_mask=attn_mask, **options)
+
+    found = outcomes(Implementation("boolean", OnlyBooleanMasks))
+    assert found["large scores"].outcome is Outcome.not_applicable
+    assert "adds nothing to scores" in found["large scores"].finding
+    assert not [p for p in found.values() if p.outcome is Outcome.violated]
+
+
 class LeaksFuture(PlainAttention):
     def masked(self, scores, attn_mask, key_padding_mask):
         if attn_mask is not None and attn_mask.shape[0] == attn_mask.shape[1]:
