@@ -105,6 +105,25 @@ FlexAttention.
 
 **Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
 costs one projection instead of n.
+
+**A class of your own** is built as `Class(embed_dim, num_heads, dropout=…, batch_first=True, …)`
+and returns (output, weights or None). The model calls it in three ways, with need_weights=False but
+for attention maps::
+
+    encoder     attention(x, x, x, key_padding_mask=…)
+    decoder     attention(x, x, x, attn_mask=…, is_causal=True)     attn_mask (T, T), the causal one
+    cross       attention(x, memory, memory, key_padding_mask=…)
+
+Self-attention is where `query is key`. The queries of cross-attention have no order: a sentence's
+beams stand one after the other in one row. Masks are boolean, True: ignore. A class with a forward
+of its own that says `needs_causal_mask = False` gets attn_mask=None beside is_causal=True.
+
+With `supports_cache = True`, as classes that derive from `MultiHeadAttention` have it, decoding
+adds `cache=`, and in the decoder x is then the newest token alone, at position `cache.length`, and
+attn_mask None behind the first. `k, v = cache.update(k, v)` appends its projections, (B, H, S, D),
+H any number of heads, and returns all. In cross-attention the cache is static: once
+`cache.is_full`, `cache.held(B)` has what the first call projected. With False, decoding hands over
+the whole prefix each time.
 """
 
 from minitf.attention.cache import KeyValueCache
