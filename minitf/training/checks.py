@@ -206,8 +206,8 @@ def check_finite(kind: str, loss: float, update: int) -> None:
 
 
 @torch.no_grad()
-def check_cache(model: Transformer, src: Tensor, tgt: Tensor) -> None:
-    """Check that decoding step by step, with a cache, computes what training does.
+def check_decoding(model: Transformer, src: Tensor, tgt: Tensor) -> None:
+    """Check that decoding step by step, with a cache or without, computes what training does.
 
     Args:
         model: in evaluation mode.
@@ -217,10 +217,21 @@ def check_cache(model: Transformer, src: Tensor, tgt: Tensor) -> None:
     Raises:
         UserError: it computes something else: an own attention's `cache`, or its mask beside it.
     """
-    if (state := model.new_state()) is None:
-        return
     memory, padding = model.encode(src), model.src_padding_mask(src)
     whole = model.decode(tgt, memory, padding)
+    if (state := model.new_state()) is None:
+        difference = 0.0
+        for length in (1, max(tgt.size(1) // 2, 1)):  # of the first token a single later one shows
+            prefix = model.decode(tgt[:, :length], memory, padding)
+            apart = float((prefix - whole[:, :length]).abs().max() / whole.abs().max())
+            difference = max(difference, apart)
+        if not difference < _ROUNDING:
+            raise UserError(
+                "attention: where later target tokens are not there yet, as in decoding, the "
+                f"decoder's output is not what training computes ({difference:.0%} of the largest "
+                "number apart): self-attention must obey attn_mask, the causal mask"
+            )
+        return
     steps = [model.decode(tgt[:, t : t + 1], memory, padding, state) for t in range(tgt.size(1))]
     difference = float((torch.cat(steps, 1) - whole).abs().max() / whole.abs().max())
     if not difference < _ROUNDING:

@@ -40,6 +40,15 @@ def mine(tmp_path: Path) -> dict[str, str]:
                         i = torch.arange(query.shape[1])
                         attn_mask = (i[:, None] < i) | (i[:, None] - i > 1)
                     return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
+
+
+            class SeesTheFuture(MultiHeadAttention):
+                supports_cache = False
+
+                def forward(self, query, key, value, attn_mask=None, is_causal=False, **kwargs):
+                    if is_causal:  # off by one
+                        attn_mask = torch.ones_like(attn_mask).triu(2)
+                    return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
         """)
     )
     return {"PYTHONPATH": str(tmp_path)}
@@ -89,6 +98,15 @@ def test_a_class_that_decodes_otherwise_than_it_trains(
     done = train("attention._target_=mine.ForgetsTheCache", "run_dir=run", env=mine)
     assert done.returncode == 2
     assert "error: attention: with a cache, as in decoding, the decoder's" in done.stderr
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_class_without_a_cache_that_sees_the_future(
+    train: Train, tmp_path: Path, mine: dict[str, str]
+) -> None:
+    done = train("attention._target_=mine.SeesTheFuture", "run_dir=run", env=mine)
+    assert done.returncode == 2
+    assert "error: attention: where later target tokens are not there yet" in done.stderr
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
 
 
