@@ -126,7 +126,7 @@ def other_attention(
     if not (isinstance(choice, str | Mapping) or callable(choice)):
         raise UserError(f"attention must be a name, a mapping or a class, got {choice!r}")
     options = {k: v for k, v in stored.items() if k not in ("_target_", "_partial_", "kernel")}
-    if is_named_by_the_user(str(stored.get("_target_", ATTENTIONS["custom"]))):
+    if is_named_by_the_user(attention_path(stored)):
         options = _known_options(options, choice)
     if callable(choice):
         own = getattr(choice, "keywords", {})  # of a functools.partial
@@ -134,15 +134,20 @@ def other_attention(
         name = f"{choice.__module__}.{getattr(choice, '__qualname__', choice)}"
         bound = _fitting_options(name, choice, options)
         return {"_target_": name, **bound}, functools.partial(choice, **bound)
-    given = {"_target_": choice} if isinstance(choice, str) else dict(choice)
-    target = str(given.get("_target_", "custom"))
-    merged = {**options, **given, "_target_": ATTENTIONS.get(target, target)}
+    given = {"_target_": choice} if isinstance(choice, str) else choice
+    merged = {**options, **given, "_target_": attention_path(given)}
     return merged, attention_factory(merged)
+
+
+def attention_path(attention: Mapping[str, Any]) -> str:
+    """The import path of the class that a configuration names, by a short name or by that path."""
+    target = str(attention.get("_target_", "custom"))
+    return ATTENTIONS.get(target, target)
 
 
 def is_named_by_the_user(target: str) -> bool:
     """Whether a run's attention is neither minitf's nor torch's: see `stored_attention`."""
-    return not target.startswith(_OWN)
+    return not ATTENTIONS.get(target, target).startswith(_OWN)
 
 
 def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
@@ -154,14 +159,14 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
     Raises:
         UserError: The stored class is neither minitf's nor torch's.
     """
-    target = str(attention.get("_target_", ATTENTIONS["custom"]))
+    target = attention_path(attention)
     if is_named_by_the_user(target):
         raise UserError(
             f"the run was trained with attention {target}, and a class that a file names is not "
             f"imported: name it yourself, with --attention {target} or, in Python, attention="
             f"{target!r}"
         )
-    build = import_class(ATTENTIONS.get(target, target))
+    build = import_class(target)
     if not (inspect.isclass(build) and issubclass(build, nn.Module)):
         raise UserError(f"the run's attention {target!r} is no attention class: edit config.yaml")
     return attention_factory(attention)

@@ -29,6 +29,7 @@ from minitf.config.compose import (
 from minitf.config.messages import explain, places_of
 from minitf.config.own_code import refusal_of_own_code
 from minitf.config.schema import TrainConfig
+from minitf.training.directory import RANK_CONFIG
 from minitf.training.sweep import Sweep, print_summary, short_names
 
 _failures: list[str] = []
@@ -36,9 +37,6 @@ _failures: list[str] = []
 
 _finished: list[tuple[str, Path]] = []
 """Of a sweep's jobs, by name: the folders of those that came to their end."""
-
-RANK_CONFIG = "MINITF_RANK_CONFIG"
-"""Set for the further processes of a data-parallel run: the configuration that rank 0 wrote."""
 
 
 def main() -> None:

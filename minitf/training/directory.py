@@ -16,6 +16,9 @@ try:
 except ImportError:  # Windows has none; there two processes can meet
     fcntl = None  # type: ignore[assignment]
 
+RANK_CONFIG = "MINITF_RANK_CONFIG"
+"""Environment variable of a data-parallel run's further processes: rank 0's config.yaml."""
+
 
 @contextlib.contextmanager
 def held(run_dir: Path, *, resume: bool) -> Iterator[None]:

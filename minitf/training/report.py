@@ -10,7 +10,7 @@ from rich.console import Console
 
 from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
-from minitf.evaluation.build import is_named_by_the_user
+from minitf.evaluation.build import attention_path, is_named_by_the_user
 from minitf.reports.curves import read_metrics, training_curves
 from minitf.reports.picture import save_picture
 from minitf.tokenizer import TextTokenizer
@@ -48,7 +48,7 @@ def report(
     if not run["updates"]:
         console.print("no update was made: the scores are those of the weights as they started")
     quoted = shlex.quote(shown)
-    target = str(settings.attention.get("_target_"))
+    target = attention_path(settings.attention)
     attention = f" --attention {target}" if is_named_by_the_user(target) else ""
     console.print()
     print_results(console, results, settings.evaluation.samples)

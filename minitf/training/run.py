@@ -23,7 +23,7 @@ from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
 from minitf.data.hub import local_path
-from minitf.evaluation.build import build_model, is_named_by_the_user
+from minitf.evaluation.build import attention_path, build_model, is_named_by_the_user
 from minitf.evaluation.checkpoints import (
     average_checkpoints,
     kept_checkpoints,
@@ -44,7 +44,7 @@ from minitf.training.callbacks import (
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 from minitf.training.checks import CACHE_RULE, check_cuda_graphs, check_lengths, check_settings
 from minitf.training.data import TranslationData
-from minitf.training.directory import begin, held, shown
+from minitf.training.directory import RANK_CONFIG, begin, held, shown
 from minitf.training.environment import device_name
 from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
@@ -77,7 +77,7 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     rank_zero = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
     run_dir = Path(config.run_dir).resolve()
     resume = config.resume is not None
-    os.environ["MINITF_RANK_CONFIG"] = str(run_dir / "config.yaml")
+    os.environ[RANK_CONFIG] = str(run_dir / "config.yaml")
     # oneDNN, which multiplies in half precision on a CPU, keeps what it builds for every shape, of
     # which the batches have hundreds: by its own measure of 1,024 that is gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
@@ -93,7 +93,7 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
             console = Console(quiet=not rank_zero, soft_wrap=True, markup=False)
             return _train(settings, plain(config), run_dir, sweep, console, rank_zero)
     finally:
-        os.environ.pop("MINITF_RANK_CONFIG", None)
+        os.environ.pop(RANK_CONFIG, None)
         if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
             wandb.finish()
 
@@ -135,7 +135,7 @@ def _train(
     )
     check_lengths(settings, model, data, splits, tokenizer)
     options = dict(settings.trainer)
-    if is_named_by_the_user(str(settings.attention.get("_target_"))):
+    if is_named_by_the_user(attention_path(settings.attention)):
         # What validation and decoding ask of a class is tried before the first update.
         options["num_sanity_val_steps"] = options.get("num_sanity_val_steps") or 1
     if settings.tokenizer.dropout:
@@ -185,7 +185,7 @@ def _train(
         f" vocabulary {tokenizer.vocab_size:,}\n"
         f"{_taken_from(settings.tokenizer.path)}"
         f"model      {sum(p.numel() for p in model.parameters()):,} parameters,"
-        f" attention {settings.attention.get('_target_')}{_only_in(settings.model)}\n"
+        f" attention {attention_path(settings.attention)}{_only_in(settings.model)}\n"
         f"device     {device_name(trainer.strategy.root_device)}, {trainer.precision}\n"
         f"run        {shown(run_dir)}",
         highlight=False,
@@ -317,7 +317,7 @@ def _test(
 
 
 def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
-    own = is_named_by_the_user(str(settings.attention.get("_target_")))
+    own = is_named_by_the_user(attention_path(settings.attention))
     if not own or model.training or model.new_state() is None:
         return ""
     return f"; {CACHE_RULE}"

@@ -135,6 +135,7 @@ def test_a_stored_config_calls_no_function(target):
 def test_a_stored_config_of_our_own_is_built():
     assert stored_attention({}) is MultiHeadAttention
     assert stored_attention({"_target_": "torch.nn.MultiheadAttention"}) is nn.MultiheadAttention
+    assert stored_attention({"_target_": "torch"}) is nn.MultiheadAttention  # by its short name
 
 
 def test_a_class_that_is_constructed_otherwise_is_named():
