@@ -130,6 +130,8 @@ def _bucket_batches(tokens: int | None) -> int:
 def cut_by_tokens(src: Array, tgt: Array, tokens: int) -> list[int]:
     """Where to cut a sequence of lengths so that no batch exceeds the budget, greedily.
 
+    A pair that is longer than the budget has a batch of its own.
+
     Returns:
         The first place of each batch.
     """
@@ -137,7 +139,7 @@ def cut_by_tokens(src: Array, tgt: Array, tokens: int) -> list[int]:
     longest_src = longest_tgt = 0
     for place, (s, t) in enumerate(zip(src.tolist(), tgt.tolist(), strict=True)):
         longest_src, longest_tgt = max(longest_src, s), max(longest_tgt, t)
-        if (place + 1 - cuts[-1]) * (longest_src + longest_tgt) > tokens:
+        if place and (place + 1 - cuts[-1]) * (longest_src + longest_tgt) > tokens:
             cuts.append(place)
             longest_src, longest_tgt = s, t
     return cuts

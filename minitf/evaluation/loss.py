@@ -1,12 +1,15 @@
 """The model's loss on parallel text: per target token, padding left out."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
+from minitf.batching.sampler import cut_by_tokens
 from minitf.config.errors import UserError
 from minitf.decoding.batches import pad
 from minitf.model import Transformer
@@ -83,13 +86,19 @@ def sentence_losses(
         raise UserError(
             f"a loss needs as many sources as targets: received {len(sources)} and {len(targets)}"
         )
+    if not sources:
+        return []
     device = next(model.parameters()).device if device is None else torch.device(device)
     src_ids = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(list(sources))]
     tgt_ids = [
         [tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(list(targets))
     ]
     order = sorted(range(len(src_ids)), key=lambda i: (len(tgt_ids[i]), len(src_ids[i]), i))
-    batches = _batches(order, src_ids, tgt_ids, batch_tokens)
+    src_lengths, tgt_lengths = (
+        np.array([len(ids[i]) for i in order]) for ids in (src_ids, tgt_ids)
+    )
+    cuts = cut_by_tokens(src_lengths, tgt_lengths, batch_tokens)
+    batches = [order[start:end] for start, end in itertools.pairwise([*cuts, len(order)])]
     totals: list[torch.Tensor] = []
     was_training = model.training
     model.eval()
@@ -107,22 +116,5 @@ def sentence_losses(
             totals.append(nll.view(len(rows), -1).sum(1))
     finally:
         model.train(was_training)
-    nll_of = dict(zip(order, torch.cat(totals).tolist(), strict=True)) if totals else {}
+    nll_of = dict(zip(order, torch.cat(totals).tolist(), strict=True))
     return [CorpusLoss(nll_of[i], len(ids) - 1) for i, ids in enumerate(tgt_ids)]
-
-
-def _batches(
-    order: Sequence[int], src_ids: list[list[int]], tgt_ids: list[list[int]], batch_tokens: int
-) -> list[list[int]]:
-    """Consecutive runs of `order` whose padded source plus target stay within `batch_tokens`."""
-    batches: list[list[int]] = []
-    widest_src = widest_tgt = 0
-    for i in order:
-        widest_src = max(widest_src, len(src_ids[i]))
-        widest_tgt = max(widest_tgt, len(tgt_ids[i]))
-        size = len(batches[-1]) + 1 if batches else 1
-        if not batches or size * (widest_src + widest_tgt) > batch_tokens:
-            batches.append([])
-            widest_src, widest_tgt = len(src_ids[i]), len(tgt_ids[i])
-        batches[-1].append(i)
-    return batches
