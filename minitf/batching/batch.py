@@ -38,19 +38,9 @@ class Batch:
         return self.tgt[:, 1:]
 
     @property
-    def num_sentences(self) -> int:
-        """B."""
-        return self.src.shape[0]
-
-    @property
     def num_positions(self) -> int:
         """Source and target positions that are computed, padding counted."""
         return self.src.numel() + self.tgt_in.numel()
-
-    @property
-    def padding(self) -> float:
-        """Share of the computed positions that is padding."""
-        return 1 - (self.num_source_tokens + self.num_target_tokens) / self.num_positions
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch on a device; itself if it is there."""

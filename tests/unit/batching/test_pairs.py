@@ -40,8 +40,7 @@ def test_a_batch_by_hand(tokenizer: TextTokenizer) -> None:
     assert batch.tgt_out.tolist() == [[f, e, d, 2], [g, 2, 0, 0]]
     assert batch.src.dtype == batch.tgt.dtype == torch.int64
     assert (batch.num_source_tokens, batch.num_target_tokens) == (3 + 4, 4 + 2)
-    assert (batch.num_sentences, batch.num_positions) == (2, 16)
-    assert batch.padding == 3 / 16
+    assert batch.num_positions == 16
     assert batch.indices == [1, 0]
 
 
