@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -168,16 +169,10 @@ def _map(
     axes.set_yticks(range(len(rows)), [_plain(r) for r in rows], **font)
     axes.tick_params(length=0)
     if size > 5 and max(len(rows), len(columns)) <= _MOST_CELLS:
-        for (i, j), weight in _cells(weights):
+        for (i, j), weight in np.ndenumerate(weights.double().numpy()):
             if color := scale.text_color(weight):
                 axes.text(j, i, f"{weight:.1f}", ha="center", va="center", fontsize=6, color=color)
     return image
-
-
-def _cells(weights: Tensor) -> list[tuple[tuple[int, int], float]]:
-    return [
-        ((i, j), weight) for i, row in enumerate(weights.tolist()) for j, weight in enumerate(row)
-    ]
 
 
 def _plain(label: str) -> str:
