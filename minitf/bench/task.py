@@ -29,7 +29,7 @@ class TrainingTask:
     clip: float
     """Gradients' largest norm."""
     batches: str
-    """A file of `save_batches`."""
+    """A file of `minitf.bench.training.store_batches`."""
     steps: int
     """Updates in a round."""
     longest: int
