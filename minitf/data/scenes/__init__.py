@@ -6,7 +6,7 @@ Read in this order:
 - `nominals.py`, `tenses.py`, `clauses.py`: how a clause is drawn;
 - `descriptions.py`, `questions.py`, `reasons.py`, `joined.py`: kinds of clauses, and pairs of them;
 - `sentences.py`: the sentence;
-- `corpus.py`: the splits; `size.py`: how many sentences there are at least.
+- `corpus.py`: the splits.
 """
 
 from minitf.data.scenes.corpus import load_scenes, scenes_digest

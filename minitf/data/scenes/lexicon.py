@@ -98,7 +98,6 @@ THE, A, THIS, EVERY, WHICH, NO = (
 BARE = next(each for each in DETERMINERS if not each.stem)
 POSSESSIVE = {word: DETERMINER[word] for word in ("my", "his", "her", "our", "their")}
 I, HE, SHE, WE, THEY, IT_M, IT_F, IT_N = PRONOUNS
-PRONOUN_OF_GENDER: dict[str, PronounForms] = {"m": IT_M, "f": IT_F, "n": IT_N}
 
 
 def nouns_with(tags: Iterable[str]) -> tuple[Noun, ...]:

@@ -15,7 +15,7 @@ from datasets import DatasetDict
 
 from minitf.config.errors import UserError
 from minitf.config.schema import ScenesConfig
-from minitf.data.scenes import english, load_scenes, size
+from minitf.data.scenes import load_scenes
 from minitf.data.scenes.corpus import is_reserved, split_of
 from minitf.data.scenes.lexicon import ADJECTIVES, NOUNS, VERBS
 from minitf.data.scenes.sentences import Sentence, sentence
@@ -145,19 +145,6 @@ def test_every_word_occurs_in_training(data: DatasetDict) -> None:
     ]
     missing += [adjective.stem for adjective in ADJECTIVES if adjective.stem not in text]
     assert not missing
-
-
-def test_there_are_more_than_a_hundred_million_pairs() -> None:
-    assert size.lower_bound() > 10**8
-
-
-@pytest.mark.parametrize("verb", ["catch", "observe"])
-def test_the_count_is_that_of_distinct_sentences(verb: str) -> None:
-    frame = min(
-        (frame for frame in size.counted_frames() if frame.verb.english == verb), key=size.count
-    )
-    spoken = {english.clause(each) for each in size.statements(frame)}
-    assert len(spoken) == size.count(frame) > 1_000
 
 
 def test_sentences_are_short_and_well_formed(sentences: list[Sentence]) -> None:

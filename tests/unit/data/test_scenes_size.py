@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+import pytest
+
+from minitf.data.scenes import english
 from minitf.data.scenes.activities import PLAIN
 from minitf.data.scenes.entries import Frame, Noun, Time
 from minitf.data.scenes.lexicon import THE, THIS, TIMES
@@ -80,3 +83,14 @@ def _forms(noun: Noun) -> int:
 def _phrases(noun: Noun) -> Iterator[NounPhrase]:
     for determiner, adjective in product(_COUNTED, (None, *ADJECTIVES_OF[noun])):
         yield NounPhrase(determiner, noun, adjective=adjective)
+
+
+def test_there_are_more_than_a_hundred_million_pairs() -> None:
+    assert lower_bound() > 10**8
+
+
+@pytest.mark.parametrize("verb", ["catch", "observe"])
+def test_the_count_is_that_of_distinct_sentences(verb: str) -> None:
+    frame = min((frame for frame in counted_frames() if frame.verb.english == verb), key=count)
+    spoken = {english.clause(each) for each in statements(frame)}
+    assert len(spoken) == count(frame) > 1_000
