@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minitf.bench.rows import HIGHER_IS_BETTER, Findings, Row
+from minitf.config.whole_file import whole_file
 
 HEADER = (
     "ratio: a row's median over the fastest alternative's of the same work (tokens/s, sentences/s: "
@@ -63,9 +64,8 @@ def write_json(path: Path, found: Sequence[Findings], machine: dict[str, Any]) -
         "remarks": [HEADER, *(remark for one in found for remark in one.remarks)],
         "machine": machine,
     }
-    partial = path.with_suffix(f"{path.suffix}.partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def plot(rows: Sequence[Row]) -> Any:

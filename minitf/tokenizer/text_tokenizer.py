@@ -10,6 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from minitf.config.errors import UserError
+from minitf.config.whole_file import whole_file
 from minitf.tokenizer.pieces import SPECIALS, readable_piece
 
 Ids = list[int]
@@ -108,15 +109,11 @@ class TextTokenizer:
         return [self._labels[number] for number in ids]
 
     def save(self, path: str | Path) -> None:
-        """Write the tokenizer as JSON, atomically: the file is whole or absent."""
+        """Write the tokenizer as JSON; the file is whole or absent."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as partial:
+            partial.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> TextTokenizer:

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from minitf.config import UserError
+from minitf.config.whole_file import whole_file
 from minitf.tokenizer import TextTokenizer
 
 try:
@@ -70,9 +71,8 @@ def begin(run_dir: Path, config: dict[str, Any], tokenizer: TextTokenizer, *, re
     if not resume:
         (run_dir / "metrics.csv").unlink(missing_ok=True)  # of a start that saved no checkpoint
         tokenizer.save(run_dir / "tokenizer.json")
-    partial = run_dir / "config.partial"
-    OmegaConf.save(OmegaConf.create(config), partial)
-    partial.replace(run_dir / "config.yaml")
+    with whole_file(run_dir / "config.yaml") as partial:
+        OmegaConf.save(OmegaConf.create(config), partial)
     latest = Path("outputs") / "latest"
     with contextlib.suppress(OSError):  # a convenience, which not every place has
         latest.parent.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_info
 
 from minitf.config import UserError
+from minitf.config.whole_file import whole_file
 from minitf.training.sweep import Sweep
 
 
@@ -29,12 +30,10 @@ class _KeepingWriter(ExperimentWriter):
             return
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        partial = path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(path)
 
 
 class RunCsvLogger(CSVLogger):

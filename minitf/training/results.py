@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minitf.config.schema import EvaluationConfig
+from minitf.config.whole_file import whole_file
 from minitf.evaluation.loss import corpus_loss
 from minitf.evaluation.metrics import Score, corpus_scores
 from minitf.evaluation.translate import translate_texts
@@ -107,6 +108,5 @@ def write_results(path: Path, results: dict[str, SplitResult], run: dict[str, An
     """results.json: the figures of each test split by its name, and what the run took."""
     figures = {name: result.figures() for name, result in results.items()}
     content = {**figures, **run}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
