@@ -1,14 +1,12 @@
 """The command `python train.py`: Hydra composes, `train` runs, errors are one line."""
 
-import dataclasses
 import math
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,19 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from minitf.config import UserError
-from minitf.config.compose import (
-    GROUPS,
-    config_dir,
-    load_config,
-    plain,
-    register,
-    to_dataclass,
-    typed,
-)
-from minitf.config.messages import explain, places_of
+from minitf.config.compose import config_dir, load_config, register, to_dataclass, typed
+from minitf.config.messages import explain
 from minitf.config.own_code import refusal_of_own_code
-from minitf.config.schema import TrainConfig
+from minitf.training.arguments import prepared
 from minitf.training.directory import RANK_CONFIG
+from minitf.training.resume import resumed
 from minitf.training.sweep import Sweep, print_summary, short_names
 
 _failures: list[str] = []
@@ -55,10 +46,7 @@ def main() -> None:
         if path := os.environ.get(RANK_CONFIG):
             _run(load_config(Path(path)))
         else:
-            _refuse_dashes(sys.argv[1:])
-            _refuse_empty(sys.argv[1:])
-            _refuse_folders_apart(sys.argv[1:])
-            sys.argv[1:] = map(_quoted, _with_run_dir(_flags_first(sys.argv[1:])))
+            sys.argv[1:] = prepared(sys.argv[1:])
             try:
                 _hydra_main()
             finally:
@@ -141,108 +129,6 @@ def _ignore_signals() -> None:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """`model=tiny -m attention=custom,torch`: argparse takes no flag between two overrides."""
-    return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
-
-
-def _refuse_dashes(arguments: list[str]) -> None:
-    """`--model tiny` or `--max-steps=10`, as other programs are told: say how it is written here.
-
-    Raises:
-        UserError: an argument is one of our keys, or the end of one, behind dashes.
-    """
-    keys = {field.name for field in dataclasses.fields(TrainConfig)} | set(GROUPS)
-    for number, argument in enumerate(arguments):
-        key, equals, value = argument.lstrip("-").partition("=")
-        key = key.replace("-", "_")
-        if not argument.startswith("-"):
-            continue
-        places = [key] if key.partition(".")[0] in keys else []
-        if places or (argument.startswith("--") and (places := places_of(key))):
-            rest = arguments[number + 1 : number + 2]
-            value = value if equals else (rest[0] if rest and "=" not in rest[0] else "VALUE")
-            written = " or ".join(f"{place}={value}" for place in places)
-            raise UserError(f"an option is written without dashes: {written}")
-
-
-def _refuse_empty(arguments: list[str]) -> None:
-    """`run_dir=$UNSET` would fill the working directory.
-
-    Raises:
-        UserError: run_dir or resume without a value.
-    """
-    for argument in arguments:
-        if argument in ("run_dir=", "resume="):
-            raise UserError(f"{argument} has no value: name a directory, or leave it out")
-
-
-def _refuse_folders_apart(arguments: list[str]) -> None:
-    """Processes that torchrun starts would each name a folder by their own clock.
-
-    Raises:
-        UserError: there are several, and none is told where the run lies.
-    """
-    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several and not any(a.startswith(("run_dir=", "resume=")) for a in arguments):
-        raise UserError(
-            "under torchrun the processes need one directory: give run_dir=DIR (or leave torchrun "
-            "out: trainer.devices=N starts them too)"
-        )
-
-
-def _quoted(argument: str) -> str:
-    """Quote a plain value with letters beyond ASCII, which Hydra reads in quotes alone."""
-    key, equals, value = argument.partition("=")
-    if not equals or argument.isascii() or any(c in value for c in "\"'\\,=()[]{}$~"):
-        return argument
-    return f'{key}="{value}"'
-
-
-def _with_run_dir(arguments: list[str]) -> list[str]:
-    """`resume=DIR` also says where the run lies, before Hydra makes a directory for it."""
-    resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
-    if not resumes or resumes[-1] == "null":
-        return arguments
-    if any(a.startswith("run_dir=") for a in arguments):
-        _fail("resume=DIR goes on in DIR; leave run_dir out")
-    run_dir = Path(resumes[-1].strip("'\""))
-    if not run_dir.is_dir():
-        _fail(f"resume={resumes[-1]}: no such run directory")
-    if not any(a.startswith("data=") for a in arguments):  # so that its keys can be overridden
-        arguments = [f"data={load_config(run_dir / 'config.yaml').data.name}", *arguments]
-    return [*arguments, f"run_dir={resumes[-1]}"]
-
-
-def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
-    """The stored configuration of a run, with what the command line changes.
-
-    Args:
-        composed: what Hydra made of the command line.
-        overrides: the command line's overrides; a group replaces the stored group, a key its value.
-
-    Raises:
-        UserError: the directory holds no run, or an override does not fit.
-    """
-    run_dir = Path(composed.resume).resolve()
-    config = load_config(run_dir / "config.yaml")
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~").partition("@")[0]
-        if key in ("resume", "run_dir") or override == f"data={config.data.name}":
-            continue
-        if key in ("experiment", "debug"):
-            raise UserError(f"{key}= changes many keys at once; on resume give single keys")
-        value: Any = OmegaConf.select(composed, key)
-        OmegaConf.update(config, key, value, merge=key not in GROUPS, force_add=True)
-    stored = load_config(run_dir / "config.yaml")
-    _refuse_changes(config, stored, composed.resume)
-    for key, before, now in _changes("", plain(stored), plain(config)):
-        print(f"changed    {key}={now}, it was {before}")
-    config.resume = composed.resume
-    config.run_dir = str(run_dir)
-    return config
-
-
 def choose_decoding(config: DictConfig, overrides: list[str]) -> None:
     """Set the method that typed decoding options imply, as in the commands: a beam size means beam.
 
@@ -265,32 +151,6 @@ def choose_decoding(config: DictConfig, overrides: list[str]) -> None:
         except UserError as error:
             raise UserError(str(error).replace("decoding.", place)) from error
         config.evaluation.decoding.method = chosen.method
-
-
-def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:
-    """Refuse what trained weights, Adam's moments or the position in the data cannot follow."""
-    changes = [
-        (f"{group}.{key}", value, config[group].get(key))
-        for group in ("model", "tokenizer", "batching")
-        for key, value in stored[group].items()
-        if not key.endswith("dropout") and key not in ("num_workers", "on_device")
-    ]
-    changes += [("optimizer.name", stored.optimizer.name, config.optimizer.name)]
-    changes += [("seed", stored.seed, config.seed)]
-    for key, before, now in changes:
-        if before != now:
-            raise UserError(f"{key} was {before} in {run} and cannot change on resume; got {now}")
-
-
-def _changes(place: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The keys in which two plain configurations differ, with both values."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        if before != now:
-            yield place, before, now
-        return
-    for key in {**before, **now}:
-        where = f"{place}.{key}" if place else str(key)
-        yield from _changes(where, before.get(key), now.get(key))
 
 
 def _fail(message: str) -> NoReturn:

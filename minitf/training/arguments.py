@@ -1,0 +1,99 @@
+"""What is typed after `python train.py`, before Hydra reads it."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from minitf.config import UserError
+from minitf.config.compose import GROUPS, load_config
+from minitf.config.messages import places_of
+from minitf.config.schema import TrainConfig
+
+
+def prepared(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra takes them.
+
+    Raises:
+        UserError: what Hydra would misunderstand, or would say in words of its own.
+    """
+    _refuse_dashes(arguments)
+    _refuse_empty(arguments)
+    _refuse_folders_apart(arguments)
+    return [_quoted(argument) for argument in _with_run_dir(_flags_first(arguments))]
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """`model=tiny -m attention=custom,torch`: argparse takes no flag between two overrides."""
+    return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
+
+
+def _refuse_dashes(arguments: list[str]) -> None:
+    """`--model tiny` or `--max-steps=10`, as other programs are told: say how it is written here.
+
+    Raises:
+        UserError: an argument is one of our keys, or the end of one, behind dashes.
+    """
+    keys = {field.name for field in dataclasses.fields(TrainConfig)} | set(GROUPS)
+    for number, argument in enumerate(arguments):
+        key, equals, value = argument.lstrip("-").partition("=")
+        key = key.replace("-", "_")
+        if not argument.startswith("-"):
+            continue
+        places = [key] if key.partition(".")[0] in keys else []
+        if places or (argument.startswith("--") and (places := places_of(key))):
+            rest = arguments[number + 1 : number + 2]
+            value = value if equals else (rest[0] if rest and "=" not in rest[0] else "VALUE")
+            written = " or ".join(f"{place}={value}" for place in places)
+            raise UserError(f"an option is written without dashes: {written}")
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """`run_dir=$UNSET` would fill the working directory.
+
+    Raises:
+        UserError: run_dir or resume without a value.
+    """
+    for argument in arguments:
+        if argument in ("run_dir=", "resume="):
+            raise UserError(f"{argument} has no value: name a directory, or leave it out")
+
+
+def _refuse_folders_apart(arguments: list[str]) -> None:
+    """Processes that torchrun starts would each name a folder by their own clock.
+
+    Raises:
+        UserError: there are several, and none is told where the run lies.
+    """
+    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and not any(a.startswith(("run_dir=", "resume=")) for a in arguments):
+        raise UserError(
+            "under torchrun the processes need one directory: give run_dir=DIR (or leave torchrun "
+            "out: trainer.devices=N starts them too)"
+        )
+
+
+def _quoted(argument: str) -> str:
+    """Quote a plain value with letters beyond ASCII, which Hydra reads in quotes alone."""
+    key, equals, value = argument.partition("=")
+    if not equals or argument.isascii() or any(c in value for c in "\"'\\,=()[]{}$~"):
+        return argument
+    return f'{key}="{value}"'
+
+
+def _with_run_dir(arguments: list[str]) -> list[str]:
+    """`resume=DIR` also says where the run lies, before Hydra makes a directory for it.
+
+    Raises:
+        UserError: there is no such directory, or run_dir is given as well.
+    """
+    resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
+    if not resumes or resumes[-1] == "null":
+        return arguments
+    if any(a.startswith("run_dir=") for a in arguments):
+        raise UserError("resume=DIR goes on in DIR; leave run_dir out")
+    run_dir = Path(resumes[-1].strip("'\""))
+    if not run_dir.is_dir():
+        raise UserError(f"resume={resumes[-1]}: no such run directory")
+    if not any(a.startswith("data=") for a in arguments):  # so that its keys can be overridden
+        arguments = [f"data={load_config(run_dir / 'config.yaml').data.name}", *arguments]
+    return [*arguments, f"run_dir={resumes[-1]}"]
