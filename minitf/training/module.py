@@ -120,8 +120,10 @@ class TranslationModule(LightningModule):
 
     def _divisor(self, batch: Batch) -> float:
         """The batch's tokens; a constant of that size where other parts add to the update."""
-        if not self._several_parts:
-            return float(batch.num_target_tokens)
+        return self._constant_divisor if self._several_parts else float(batch.num_target_tokens)
+
+    @property
+    def _constant_divisor(self) -> float:
         return (self._config.batching.tokens or 4_096) / 2
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -137,10 +139,10 @@ class TranslationModule(LightningModule):
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(total, reduce_op="sum")
         parts = trainer.accumulate_grad_batches * trainer.world_size
-        constant = (self._config.batching.tokens or 4_096) / 2
         # On the device throughout: no update waits for it.
         found = gradients(self.parameters())
-        torch._foreach_mul_(found, (constant * parts / total).to(found[0].dtype))
+        factor = self._constant_divisor * parts / total
+        torch._foreach_mul_(found, factor.to(found[0].dtype))
 
     def configure_gradient_clipping(
         self,

@@ -196,9 +196,33 @@ def _train(
             "trainer.max_steps above that trains on",
             highlight=False,
         )
+    _fit(settings, trainer, module, data, run_dir, console)
+    if not trainer.is_global_zero:
+        return None
+    results = _test(settings, module, splits, run_dir, trainer, console)
+    report(settings, results, module, trainer, monitor, run_dir, console, shown(run_dir))
+    return None if best.best_model_score is None else float(best.best_model_score)
+
+
+def _fit(
+    settings: TrainConfig,
+    trainer: Trainer,
+    module: TranslationModule,
+    data: TranslationData,
+    run_dir: Path,
+    console: Console,
+) -> None:
+    """Train to the end, from `last.ckpt` where the run is resumed.
+
+    Raises:
+        UserError: what went wrong on the way, where a user can put it right.
+        Interrupted: a signal ended the training.
+    """
+    last = run_dir / "checkpoints" / "last.ckpt"
+    start = None if settings.resume is None else last
     try:
         with suited_to_batches(trainer.strategy.root_device, data.longest):
-            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=start, weights_only=True)
         if not last.is_file():  # without a validation nothing else saves it
             trainer.save_checkpoint(last)
     except Interrupted as interrupted:
@@ -216,17 +240,12 @@ def _train(
             f"trainer.accumulate_grad_batches{graphs}"
         ) from error
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
-        hint = "" if isinstance(error, OutputError) else _cache_hint(settings, model)
+        hint = "" if isinstance(error, OutputError) else _cache_hint(settings, module.model)
         raise UserError(f"attention: {error}{hint}") from error
     except Exception as error:
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error
         raise
-    if not trainer.is_global_zero:
-        return None
-    results = _test(settings, module, splits, run_dir, trainer, console)
-    report(settings, results, module, trainer, monitor, run_dir, console, shown(run_dir))
-    return None if best.best_model_score is None else float(best.best_model_score)
 
 
 def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
