@@ -1,6 +1,5 @@
 """One line for each way in which a configuration can be wrong."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -20,16 +19,7 @@ from omegaconf.errors import (
 )
 
 from minitf.config.compose import GROUPS, compose_config, options
-from minitf.config.errors import UserError
-
-
-def neighbours(name: str, known: Iterable[str], limit: int = 30) -> str:
-    """`did you mean …?` where something is close, and the list of what there is."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    listed = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
-    meant = f"did you mean {close[0]}? " if close else ""
-    return f"{meant}there is: {listed}" if names else f"{meant}nothing stands there"
+from minitf.config.errors import UserError, neighbours
 
 
 def explain(error: BaseException) -> str | None:

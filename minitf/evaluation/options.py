@@ -1,11 +1,10 @@
 """Decoding options given by name, on top of a run's own."""
 
 import dataclasses
-import difflib
 from enum import Enum
 from typing import Any, get_type_hints
 
-from minitf.config.errors import UserError
+from minitf.config.errors import UserError, neighbours
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding.options import check_options
 
@@ -30,11 +29,7 @@ def decoding_options(base: DecodingConfig, **options: Any) -> DecodingConfig:
     types = get_type_hints(DecodingConfig)
     for name, value in given.items():
         if name not in types:
-            near = difflib.get_close_matches(name, types, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UserError(
-                f"there is no decoding option {name!r}; {hint}there is: {', '.join(types)}"
-            )
+            raise UserError(f"there is no decoding option {name!r}; {neighbours(name, types)}")
         given[name] = _converted(name, value, types[name])
     _refuse_what_is_not_read(given)
     if "method" not in given:

@@ -11,12 +11,13 @@ from typing import Any, get_args, get_type_hints
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from minitf.config import UserError
-from minitf.config.messages import neighbours
+from minitf.config.errors import neighbours
 from minitf.config.schema import EvaluationConfig
 from minitf.training.checkpoint_io import AtomicCheckpointIO
 
@@ -75,16 +76,12 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
             "evaluation.average_last and evaluation.average_best exclude each other, got "
             f"{evaluation.average_last} and {evaluation.average_best}; set one of them to 0"
         )
-    callbacks = [
-        ModelCheckpoint(
-            directory,
-            filename="best",
-            monitor="val/loss",
-            mode="min",
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-    ]
+    plain_names: dict[str, Any] = {
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+    }
+    lowest: dict[str, Any] = {"monitor": "val/loss", "mode": "min", **plain_names}
+    callbacks = [ModelCheckpoint(directory, filename="best", **lowest)]
     if evaluation.average_last:
         callbacks.append(
             ModelCheckpoint(
@@ -94,32 +91,17 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
                 mode="max",
                 save_top_k=evaluation.average_last,
                 save_on_train_epoch_end=True,
-                auto_insert_metric_name=False,
-                enable_version_counter=False,
+                **plain_names,
             )
         )
     if evaluation.average_best:
+        several = evaluation.average_best
         callbacks.append(
-            BestSeveral(
-                directory,
-                filename="best-{step:07d}",
-                monitor="val/loss",
-                mode="min",
-                save_top_k=evaluation.average_best,
-                auto_insert_metric_name=False,
-                enable_version_counter=False,
-            )
+            BestSeveral(directory, filename="best-{step:07d}", save_top_k=several, **lowest)
         )
     # After the others, whose state it holds. save_last of the one that keeps the best would write
     # it only when there is a new best.
-    callbacks.append(
-        LastOfUpdate(
-            directory,
-            filename="last",
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-    )
+    callbacks.append(LastOfUpdate(directory, filename="last", **plain_names))
     return callbacks
 
 
@@ -184,12 +166,8 @@ def build_trainer(options: dict[str, Any], run_dir: Path, callbacks: list[Callba
             use_distributed_sampler=False,
             enable_model_summary=False,
         )
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise UserError(f"trainer: {_one_line(error, options)}") from error
-    except Exception as error:
-        if type(error).__name__ == "MisconfigurationException":
-            raise UserError(f"trainer: {_one_line(error, options)}") from error
-        raise
+    except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
+        raise UserError(f"trainer: {_with_its_option(error, options)}") from error
 
 
 def _check_type(key: str, value: Any) -> None:
@@ -225,7 +203,8 @@ def lightning_refusal(error: Exception) -> str | None:
     return None
 
 
-def _one_line(error: Exception, options: dict[str, Any]) -> str:
+def _with_its_option(error: Exception, options: dict[str, Any]) -> str:
+    """The error in one line, with the option that it most probably speaks of."""
     text = " ".join(str(error).split())
     named = [key for key in options if key in text]
     close = difflib.get_close_matches(text, [f"{k}={options[k]}" for k in named], n=1, cutoff=0)
