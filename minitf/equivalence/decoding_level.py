@@ -14,13 +14,11 @@ from torch import Tensor
 from minitf.config.schema import DecodingConfig, DecodingMethod, ModelConfig
 from minitf.decoding import Hypothesis, generate
 from minitf.equivalence.implementations import Implementation
-from minitf.equivalence.models import add_rounding, build, loss_of, oracle_model
-from minitf.equivalence.rounding import RandomRounding
+from minitf.equivalence.models import build, in_dtype, loss_of, truth_and_rounded
 from minitf.equivalence.task import BOS, EOS, PAD, Task, collate
 from minitf.equivalence.verdict import FACTOR, TensorVerdict, Verdict, failed, judge, worst
 from minitf.model import Transformer
 
-ROUNDING_DRAWS = 2
 SEARCHES_UNDER_ROUNDING = 6
 
 
@@ -127,21 +125,16 @@ def run_decoding_level(
     beam_size: int = 4,
 ) -> list[SearchResult]:
     """Decode held-out sentences with both, by each search; the candidate with and without cache."""
-    weights = {k: x.to(dtype) if x.is_floating_point() else x for k, x in weights.items()}
+    weights = in_dtype(weights, dtype)
     src = collate(task.held_out[:sentences])[0].to(device)
 
     def model(side: Implementation) -> Transformer:
         return build(config, side, task.vocab_size, weights).to(device, dtype).eval()
 
-    truth = oracle_model(config, reference, weights, task.vocab_size).to(device).eval()
-    noisy = [
-        add_rounding(
-            oracle_model(config, reference, weights, task.vocab_size).to(device).eval(),
-            RandomRounding(dtype, seed + draw),
-        )
-        for draw in range(ROUNDING_DRAWS)
-    ]
-    judges = _Judges(task, src, truth, noisy)
+    truth, noisy = truth_and_rounded(
+        config, reference, weights, task.vocab_size, dtype, device, seed
+    )
+    judges = _Judges(task, src, truth.eval(), [model.eval() for model in noisy])
     uncached = model(candidate)
     uncached.new_state = lambda: None  # type: ignore[method-assign]
     variants = {"recomputed": uncached}

@@ -16,19 +16,16 @@ from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import (
     ATTENTION_NAMES,
     Weights,
-    add_rounding,
     build,
+    in_dtype,
     initial_weights,
     loss_of,
-    oracle_model,
+    truth_and_rounded,
     without_dropout,
 )
-from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import PAD, Task, TokenBatch
 from minitf.equivalence.verdict import TensorVerdict, Verdict, failed, judge, worst
 from minitf.model import Transformer
-
-ROUNDING_DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -135,21 +132,16 @@ def run_model_level(
     config = without_dropout(config)
     if weights is None:
         weights = initial_weights(config, reference, task.vocab_size, seed)
-    weights = {k: x.to(dtype) if x.is_floating_point() else x for k, x in weights.items()}
+    weights = in_dtype(weights, dtype)
     (src, tgt), *_ = task.batches(1, batch_size, seed)
     batch = (src.to(device), tgt.to(device))
     models = [
         build(config, side, task.vocab_size, weights).to(device, dtype)
         for side in (reference, candidate)
     ]
-    truth = oracle_model(config, reference, weights, task.vocab_size).to(device)
-    noisy = [
-        add_rounding(
-            oracle_model(config, reference, weights, task.vocab_size).to(device),
-            RandomRounding(dtype, seed + draw),
-        )
-        for draw in range(ROUNDING_DRAWS)
-    ]
+    truth, noisy = truth_and_rounded(
+        config, reference, weights, task.vocab_size, dtype, device, seed
+    )
     wanted, _ = record(models[0], batch)
     sizes = f"{len(src)} sentences, source {src.shape[1]}, target {tgt.shape[1] - 1} tokens"
     try:
@@ -206,8 +198,7 @@ def _judge_local(
         return first
 
     rounded = [output(model, True) for model in noisy]
-    verdict = judge(call.name, output(candidate, False), call.output, output(truth, True), rounded)
-    return replace(verdict, name=call.name)
+    return judge(call.name, output(candidate, False), call.output, output(truth, True), rounded)
 
 
 def _to_double(value: Any) -> Any:

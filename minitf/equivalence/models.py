@@ -13,7 +13,7 @@ from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
 from minitf.equivalence.implementations import TORCH_OPTIONS, Implementation
 from minitf.equivalence.oracle import OracleAttention
-from minitf.equivalence.rounding import Rounding
+from minitf.equivalence.rounding import ROUNDING_DRAWS, RandomRounding, Rounding
 from minitf.equivalence.task import PAD, TokenBatch
 from minitf.evaluation.build import build_model
 from minitf.model import Transformer
@@ -96,6 +96,29 @@ def add_rounding(model: Transformer, rounding: Rounding) -> Transformer:
         elif not any(module.children()) and not isinstance(module, nn.Dropout):
             module.register_forward_hook(rounded)
     return model
+
+
+def truth_and_rounded(
+    config: ModelConfig,
+    reference: Implementation,
+    weights: Weights,
+    vocab_size: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    seed: int,
+) -> tuple[Transformer, list[Transformer]]:
+    """The oracle's model, and the same under random roundings of `dtype`."""
+
+    def new() -> Transformer:
+        return oracle_model(config, reference, weights, vocab_size).to(device)
+
+    draws = range(ROUNDING_DRAWS)
+    return new(), [add_rounding(new(), RandomRounding(dtype, seed + draw)) for draw in draws]
+
+
+def in_dtype(weights: Weights, dtype: torch.dtype) -> Weights:
+    """The weights in another data type; what is no floating-point number stays."""
+    return {k: x.to(dtype) if x.is_floating_point() else x for k, x in weights.items()}
 
 
 def loss_of(

@@ -19,11 +19,9 @@ from minitf.equivalence.calls import (
 from minitf.equivalence.cases import Case
 from minitf.equivalence.dropout_probe import dropout_fault, dropped_weights
 from minitf.equivalence.implementations import Implementation
-from minitf.equivalence.rounding import EXACT, RandomRounding
+from minitf.equivalence.rounding import EXACT, ROUNDING_DRAWS, RandomRounding
 from minitf.equivalence.ulp import same_bits
 from minitf.equivalence.verdict import TensorVerdict, Verdict, dtype_name, failed, judge, worst
-
-ROUNDING_DRAWS = 2
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,8 @@ def softmax(scores: Tensor, rounding: Rounding = EXACT) -> Tensor:
     return rounding(exponentials / rounding(total))
 
 
-def additive(mask: Tensor | None) -> Tensor | float:
+def additive(mask: Tensor) -> Tensor:
     """A mask as an addend to the scores: True in a boolean mask becomes -inf."""
-    if mask is None:
-        return 0.0
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=torch.float64).masked_fill(mask, -torch.inf)
     return mask.double()
@@ -147,12 +145,10 @@ def _score_mask(
     total = torch.zeros(shape, dtype=torch.float64)
     if attn_mask is not None:
         mask = additive(attn_mask)
-        assert isinstance(mask, Tensor)
         total = total.to(mask.device)
         total = total + (mask.view(shape) if mask.dim() == 3 else mask)
     if key_padding_mask is not None:
         mask = additive(key_padding_mask)
-        assert isinstance(mask, Tensor)
         total = total.to(mask.device) + mask.view(batch, 1, 1, source)
     return total
 

@@ -331,7 +331,7 @@ def _blocks(
 
 
 HARMLESS: tuple[Planted, ...] = (
-    Planted("kernel=fast", MultiHeadAttention),
+    Planted("kernel=fast", MultiHeadAttention, {"kernel": "fast"}),
     in_kernel("einsum, scaled after the product", _einsum),
     in_kernel("keys in blocks with a running softmax", _blocks),
 )

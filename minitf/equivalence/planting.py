@@ -7,7 +7,7 @@ The copy is a subclass; nothing outside it changes. Four places take a change: t
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -27,10 +27,12 @@ class Planted:
 
     name: str
     build: type[MultiHeadAttention]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of its constructor, where the change is one of these."""
 
     def implementation(self, **options: Any) -> Implementation:
-        """The copy as a candidate, with its own kernel options."""
-        return Implementation(self.name, self.build, options)
+        """The copy as a candidate, built with these options."""
+        return Implementation(self.name, self.build, {**options, **self.options})
 
 
 class PlantedAttention(MultiHeadAttention):

@@ -13,6 +13,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
+from minitf.equivalence.calls import randomize
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.oracle import has_torch_names
 from minitf.equivalence.ulp import ulp_size
@@ -70,12 +71,7 @@ class Subject:
         module = self.implementation(
             EMBED, HEADS, dropout=dropout, batch_first=True, dtype=torch.float64, device=self.device
         )
-        weights = torch.Generator().manual_seed(self.seed)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                scale = 1.5 / parameter.shape[-1] ** 0.5 if parameter.dim() == 2 else 0.5
-                noise = torch.randn(parameter.shape, generator=weights, dtype=torch.float64)
-                parameter.copy_(noise * scale)
+        randomize(module, self.seed)
         return module.eval()
 
     def tensor(self, *shape: int) -> Tensor:

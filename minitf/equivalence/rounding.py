@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ROUNDING_DRAWS = 2
+"""How many random roundings of the oracle are compared with its truth."""
+
 
 class Rounding:
     """The rounding of the truth: none beyond float64's own."""

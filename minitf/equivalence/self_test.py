@@ -65,8 +65,6 @@ def run_self_test(
 
 def _candidate(change: Planted, settings: VerifySettings) -> Implementation:
     options = {k: v for k, v in settings.candidate.items() if k not in ("name", "_target_")}
-    if change.name == "kernel=fast":
-        options["kernel"] = "fast"
     return change.implementation(**options)
 
 

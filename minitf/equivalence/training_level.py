@@ -39,7 +39,7 @@ from minitf.equivalence.properties import check
 from minitf.equivalence.rounding import RandomRounding
 from minitf.equivalence.task import Task, TokenBatch
 from minitf.equivalence.ulp import perturb, ulp_size
-from minitf.equivalence.verdict import Verdict, worst
+from minitf.equivalence.verdict import Verdict, dtype_name, worst
 from minitf.model import Transformer
 
 ENVELOPE_FACTOR = 10.0
@@ -187,7 +187,6 @@ def run_training_level(
         steps: updates.
         batch_size: sentences in a batch.
         learning_rate: of AdamW, after a linear warm-up over the first tenth.
-
         weights: where all start, a trained model's; None: initial ones.
 
     Returns:
@@ -358,7 +357,7 @@ def _judge(runs: dict[str, _Run], steps: int, dropout: float, dtype: torch.dtype
 
 
 def _precision_name(dtype: torch.dtype) -> str:
-    name = str(dtype).removeprefix("torch.")
+    name = dtype_name(dtype)
     return f"{name} autocast" if dtype in (torch.bfloat16, torch.float16) else name
 
 
