@@ -1,11 +1,12 @@
 """The README.md of an export: what it is, how to use it, what it was made from, how good it is."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from minitf import __version__
-from minitf.config.compose import plain
+from minitf.config.compose import load_config, plain
 from minitf.config.schema import DecodingConfig
 from minitf.evaluation import Translator
 from minitf.evaluation.build import is_named_by_the_user
@@ -73,6 +74,7 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
         run_dir: The run; its results.json, where there is one, gives the scores.
     """
     config = translator.config
+    trained = dataclasses.replace(config, attention=_trained_with(run_dir, config.attention))
     data = without_places(vars(config.data))
     model = plain_fields(config.model)
     parameters = sum(p.numel() for p in translator.model.parameters())
@@ -80,6 +82,13 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
     named = f', attention="{target}"' if is_named_by_the_user(target) else ""
     example = _USE[format].format(name=name, text=_sentence(run_dir), attention=named)
     weights = Path(translator.origin).name
+    scores = _scores(run_dir, translator.origin, config.evaluation.decoding)
+    before = str(trained.attention.get("_target_"))
+    if before != target and (is_named_by_the_user(before) or is_named_by_the_user(target)):
+        scores = (
+            f"Not measured: training tested with `{before}`, exported is `{target}`. "
+            f"`minitf evaluate` measures."
+        )
     parts = [
         _front_matter(format, data),
         f"# {name}",
@@ -88,20 +97,29 @@ def model_card(translator: Translator, format: str, name: str, run_dir: Path | N
         f"## Use\n\n```python\n{example}\n```" + _lowercase_note(format, data),
         f"## Data\n\n{_data(data)}",
         "## Recipe\n\n"
-        + _table([("model", _listed(model)), ("attention", _attention(config.attention)),
+        + _table([("model", _listed(model)), ("attention", _attention(trained.attention)),
                   ("tokenizer", _listed(plain_fields(config.tokenizer))
                    + f", {translator.tokenizer.vocab_size:,} tokens"),
                   ("optimizer", _listed(plain_fields(config.optimizer))),
                   ("schedule", _listed(plain_fields(config.schedule))),
                   ("objective", _listed(plain_fields(config.objective))),
                   ("seed", str(config.seed))])
-        + f"\n\nTo train it again:\n\n```\n{training_command(config)}\n```",
-        f"## Scores\n\n{_scores(run_dir, translator.origin, config.evaluation.decoding)}",
+        + f"\n\nTo train it again:\n\n```\n{training_command(trained)}\n```",
+        f"## Scores\n\n{scores}",
         "## Licence\n\nThe licence of these weights is for whoever publishes them to state. Look "
         "first at the terms of the data that they were trained on; minitf's own licence (MIT) "
         "covers its code, not weights or data.",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _trained_with(run_dir: Path | None, attention: dict[str, Any]) -> dict[str, Any]:
+    """The run's own attention, which an export may replace; `attention` where there is no run."""
+    file = None if run_dir is None else run_dir / "config.yaml"
+    if file is None or not file.is_file():
+        return attention
+    found: dict[str, Any] = plain(load_config(file).attention)
+    return found
 
 
 def plain_fields(node: Any) -> dict[str, Any]:

@@ -180,6 +180,22 @@ def test_the_example_names_an_attention_of_the_users_own(load_with):
     assert 'minitf.load("x", attention="mine.Window")' in card
 
 
+def test_what_was_trained_with_another_attention_is_told_as_it_was(run_of, tmp_path):
+    run = shutil.copytree(run_of("post_two_way"), tmp_path / "run")
+    (run / "results.json").write_text(json.dumps(RESULTS))
+    swapped = minitf.load(run, device="cpu", attention="torch")
+    card = model_card(swapped, "safetensors", "x", run)
+    assert "41.02" in card  # torch's attention computes the same
+    assert "attention=torch" not in card
+    content = (run / "config.yaml").read_text()
+    own = content.replace("minitf.attention.MultiHeadAttention", "mine.Window")
+    (run / "config.yaml").write_text(own)
+    card = model_card(minitf.load(run, device="cpu", attention="custom"), "safetensors", "x", run)
+    assert "attention._target_=" in card
+    assert card.count("mine.Window") == 3  # recipe, command, and why there are no scores
+    assert "41.02" not in card
+
+
 def test_a_package_that_is_not_installed_is_named(load_with, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ctranslate2", None)
     with pytest.raises(UserError, match=r"pip install 'minitf\[export\]'"):
