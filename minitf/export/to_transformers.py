@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from minitf.config.errors import UserError
-from minitf.config.schema import Activation, Norm, Positions, TiedEmbeddings
+from minitf.config.schema import (
+    Activation,
+    DecodingConfig,
+    EarlyStopping,
+    Norm,
+    Positions,
+    TiedEmbeddings,
+)
 from minitf.evaluation import Translator
 from minitf.export.parts import (
     Check,
@@ -147,13 +154,6 @@ def _empty_model(translator: Translator) -> Any:
         model = PegasusForConditionalGeneration(
             PegasusConfig(**options, tie_word_embeddings=tied == TiedEmbeddings.three_way)
         )
-    decoding = translator.config.evaluation.decoding
-    beams = decoding.beam_size if decoding.method == "beam" else 1
-    beam: dict[str, Any] = {"num_beams": beams}
-    if beams > 1:
-        early = {"first": True, "heuristic": False, "never": "never"}
-        beam["early_stopping"] = early[decoding.early_stopping.value]
-        beam["length_penalty"] = decoding.length_penalty
     model.generation_config = GenerationConfig(
         decoder_start_token_id=tokenizer.bos_id,
         bos_token_id=tokenizer.bos_id,
@@ -162,9 +162,28 @@ def _empty_model(translator: Translator) -> Any:
         forced_eos_token_id=tokenizer.eos_id,
         suppress_tokens=[tokenizer.pad_id, tokenizer.bos_id],  # minitf never writes them
         max_length=min(_LONGEST_OUTPUT, num_positions(translator)),
-        **beam,
+        **generation_options(translator.config.evaluation.decoding),
     )
     return model.eval()
+
+
+def generation_options(decoding: DecodingConfig) -> dict[str, Any]:
+    """The run's way to decode, under the names that `generate` has for it."""
+    options: dict[str, Any] = {"num_beams": 1}
+    if decoding.method == "beam":
+        early = {"first": True, "heuristic": False, "never": "never"}
+        options["num_beams"] = decoding.beam_size
+        if decoding.beam_size > 1:
+            options["early_stopping"] = early[EarlyStopping(decoding.early_stopping).value]
+            options["length_penalty"] = decoding.length_penalty
+    elif decoding.method == "sample":
+        options = {**options, "do_sample": True, "temperature": decoding.temperature,
+                   "top_k": decoding.top_k, "top_p": decoding.top_p}  # fmt: skip
+    if decoding.no_repeat_ngram:
+        options["no_repeat_ngram_size"] = decoding.no_repeat_ngram
+    if decoding.min_length:
+        options["min_new_tokens"] = decoding.min_length
+    return options
 
 
 def _weights(translator: Translator) -> dict[str, Tensor]:

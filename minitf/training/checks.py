@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from datasets import DatasetDict
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -239,6 +240,26 @@ def check_decoding(model: Transformer, src: Tensor, tgt: Tensor) -> None:
             "attention: with a cache, as in decoding, the decoder's output is not what training "
             f"computes ({difference:.0%} of the largest number apart); {CACHE_RULE}"
         )
+
+
+@torch.no_grad()
+def note_on_padding(model: Transformer, src: Tensor, tgt: Tensor) -> str:
+    """What to tell where padding, which differs from batch to batch, changes what is computed.
+
+    Args:
+        model: in evaluation mode.
+        src: (B, S) source tokens.
+        tgt: (B, T) target tokens.
+    """
+    longer = F.pad(src, (0, 2), value=model.pad_id)
+    whole, padded = model.hidden(src, tgt), model.hidden(longer, tgt)
+    difference = float((padded - whole).abs().max() / whole.abs().max())
+    if difference < _ROUNDING:
+        return ""
+    return (
+        f"attention: two more padding tokens change the output by {difference:.0%} of its largest "
+        "number, so a translation depends on its batch; is key_padding_mask left out?"
+    )
 
 
 def _check_evaluation(evaluation: EvaluationConfig) -> None:

@@ -42,6 +42,11 @@ def mine(tmp_path: Path) -> dict[str, str]:
                     return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
 
 
+            class ForgetsThePadding(MultiHeadAttention):
+                def forward(self, *args, key_padding_mask=None, **kwargs):
+                    return super().forward(*args, **kwargs)
+
+
             class SeesTheFuture(MultiHeadAttention):
                 supports_cache = False
 
@@ -110,9 +115,16 @@ def test_a_class_without_a_cache_that_sees_the_future(
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
 
 
+def test_a_class_that_attends_to_padding_is_told_of(train: Train, mine: dict[str, str]) -> None:
+    done = train("attention._target_=mine.ForgetsThePadding", "trainer.max_steps=2", env=mine)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("attention: two more padding tokens change the output by ") == 1
+
+
 def test_half_precision_is_no_other_computation(
     train: Train, tmp_path: Path, mine: dict[str, str]
 ) -> None:
     done = train("attention._target_=mine.WithoutWeights", "trainer.precision=bf16-mixed",
                  "trainer.max_steps=2", env=mine)  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "padding" not in done.stdout

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+import minitf
 from minitf.config.errors import UserError
+from minitf.config.schema import DecodingConfig
 from minitf.evaluation.loss import corpus_loss
 from minitf.export import export
 
@@ -54,6 +56,44 @@ def test_text_in_text_out(exported, name):
     length = {"max_length_ratio": 0.0, "max_length_extra": 24}
     assert texts == translator.translate(TEXTS, **length)
     assert len(set(texts)) == len(TEXTS)
+
+
+def test_it_searches_as_the_run_does(run_of, tmp_path):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    translator = minitf.load(run_of("small"), device="cpu")
+    translator.config.evaluation.decoding = DecodingConfig(no_repeat_ngram=1, min_length=13)
+    assert export(translator, "transformers", tmp_path / "out").passed
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    found = model.generate(**tokenizer(TEXTS, return_tensors="pt", padding=True), max_new_tokens=25)
+    texts = tokenizer.batch_decode(found, skip_special_tokens=True)
+    length = {"max_length_ratio": 0.0, "max_length_extra": 24}
+    assert texts == translator.translate(TEXTS, **length)
+    assert texts != minitf.load(run_of("small"), device="cpu").translate(TEXTS, **length)
+
+
+@pytest.mark.parametrize(
+    ("decoding", "expected"),
+    [
+        (
+            {"method": "beam", "beam_size": 3, "length_penalty": 0.7, "early_stopping": "never"},
+            {"num_beams": 3, "length_penalty": 0.7, "early_stopping": "never"},
+        ),
+        (
+            {"method": "sample", "temperature": 0.7, "top_k": 5, "top_p": 0.9},
+            {"do_sample": True, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "num_beams": 1},
+        ),
+    ],
+)
+def test_the_runs_way_to_decode_has_their_names(run_of, tmp_path, decoding, expected):
+    from transformers import GenerationConfig
+
+    translator = minitf.load(run_of("small"), device="cpu")
+    translator.config.evaluation.decoding = DecodingConfig(**decoding)
+    assert export(translator, "transformers", tmp_path / "out").passed
+    found = GenerationConfig.from_pretrained(tmp_path / "out")
+    assert {name: getattr(found, name) for name in expected} == expected
 
 
 def test_the_tokenizer_is_the_same_with_eos(exported):
