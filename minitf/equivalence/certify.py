@@ -27,7 +27,7 @@ from minitf.equivalence.model_level import run_model_level
 from minitf.equivalence.models import Weights
 from minitf.equivalence.op_level import run_op_level
 from minitf.equivalence.process_state import process_state_kept
-from minitf.equivalence.properties import run_properties_level
+from minitf.equivalence.properties import PROPERTIES_RULE, run_properties_level
 from minitf.equivalence.report import LevelReport, Report
 from minitf.equivalence.settings import VerifySettings
 from minitf.equivalence.task import Task, letters_task, scenes_task, text_task
@@ -268,10 +268,19 @@ def _conclude(
         candidate=_described(verification.candidate),
         settings=_plain(asdict(settings)) | {"effort": asdict(settings.effort)},
         environment=environment(verification.device),
-        rules={"tensors": RULE, "training": ENVELOPE_RULE},
+        rules=_rules({report.level for report in reports}),
         levels=reports,
         known_differences=_known_differences(reports),
     )
+
+
+def _rules(levels: set[str]) -> dict[str, str]:
+    rules = {"properties": PROPERTIES_RULE} if "properties" in levels else {}
+    if levels - {"properties"}:
+        rules["tensors"] = RULE
+    if "training" in levels:
+        rules["training"] = ENVELOPE_RULE
+    return rules
 
 
 def _equivalent_parts(reports: list[LevelReport]) -> str:

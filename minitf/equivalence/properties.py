@@ -19,6 +19,10 @@ from minitf.equivalence.oracle import has_torch_names
 from minitf.equivalence.ulp import ulp_size
 
 SLACK = 256
+PROPERTIES_RULE = (
+    "A property holds if two calls of one implementation, in float64, which the formula says are "
+    f"equal, differ by at most {SLACK} units in the last place of their largest number."
+)
 
 BATCH, TARGET, SOURCE, HEADS, HEAD_DIM = 3, 7, 11, 2, 8
 EMBED = HEADS * HEAD_DIM

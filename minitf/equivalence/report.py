@@ -9,7 +9,7 @@ created       UTC, ISO 8601;  seconds: how long it took
 reference     label, class and options;  candidate: likewise
 settings      every key of `minitf verify`, resolved
 environment   versions, device, threads
-rules         the rules of judgement, in words
+rules         the rules of judgement, in words, of the levels that were run
 levels        one entry for each level and data type that was run:
     level, title, verdict, seconds
     summary     one line

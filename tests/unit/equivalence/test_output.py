@@ -59,6 +59,7 @@ def test_the_json_has_every_documented_key(report, tmp_path):
         "reference", "candidate", "settings", "environment", "rules", "levels",
         "known_differences",
     }  # fmt: skip
+    assert set(found["rules"]) == {"properties", "tensors", "training"}
     training, properties = found["levels"]
     assert training["verdict"] == "bit-identical"
     assert len(training["curves"]["runs"]["candidate"]["loss"]) == 3
