@@ -243,23 +243,34 @@ def check_decoding(model: Transformer, src: Tensor, tgt: Tensor) -> None:
 
 
 @torch.no_grad()
-def note_on_padding(model: Transformer, src: Tensor, tgt: Tensor) -> str:
-    """What to tell where padding, which differs from batch to batch, changes what is computed.
+def notes_on_batches(model: Transformer, src: Tensor, tgt: Tensor) -> list[str]:
+    """What to tell where a sentence's output depends on what is computed beside it.
 
     Args:
         model: in evaluation mode.
         src: (B, S) source tokens.
         tgt: (B, T) target tokens.
     """
-    longer = F.pad(src, (0, 2), value=model.pad_id)
-    whole, padded = model.hidden(src, tgt), model.hidden(longer, tgt)
-    difference = float((padded - whole).abs().max() / whole.abs().max())
-    if difference < _ROUNDING:
-        return ""
-    return (
-        f"attention: two more padding tokens change the output by {difference:.0%} of its largest "
-        "number, so a translation depends on its batch; is key_padding_mask left out?"
+    memory, mask = model.encode(src), model.src_padding_mask(src)
+    whole = model.decode(tgt, memory, mask)
+    padded = model.hidden(F.pad(src, (0, 2), value=model.pad_id), tgt)
+    second_beams = model.decode(tgt.repeat_interleave(2, 0), memory, mask)[1::2]
+    padding, beams = (
+        float((found - whole).abs().max() / whole.abs().max()) for found in (padded, second_beams)
     )
+    notes = []
+    if not padding < _ROUNDING:
+        notes.append(
+            f"attention: two more padding tokens change the output by {padding:.0%} of its largest "
+            "number, so a translation depends on its batch; is key_padding_mask left out?"
+        )
+    if not beams < _ROUNDING:
+        notes.append(
+            "attention: beam search gives cross-attention a sentence's beams as one longer query, "
+            f"which changes the output by {beams:.0%} of its largest number: let no query depend "
+            "on its position there, or decode greedily"
+        )
+    return notes
 
 
 def _check_evaluation(evaluation: EvaluationConfig) -> None:

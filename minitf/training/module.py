@@ -16,7 +16,7 @@ from minitf.evaluation.translate import translate_texts
 from minitf.model import Transformer
 from minitf.model.loss import LossSums, label_smoothed_cross_entropy, linear_cross_entropy
 from minitf.tokenizer import TextTokenizer
-from minitf.training.checks import check_decoding, check_finite, note_on_padding
+from minitf.training.checks import check_decoding, check_finite, notes_on_batches
 from minitf.training.cuda_graphs import GraphedGradients
 from minitf.training.optimizer import build_optimizer, build_schedule, gradients, set_options
 
@@ -188,7 +188,7 @@ class TranslationModule(LightningModule):
         """Add up the batch's negative log-likelihood. Every device validates all of `val`."""
         if self.trainer.sanity_checking:
             check_decoding(self.model, batch.src[:2], batch.tgt_in[:2])
-            if note := note_on_padding(self.model, batch.src[:2], batch.tgt_in[:2]):
+            for note in notes_on_batches(self.model, batch.src[:2], batch.tgt_in[:2]):
                 self.print(note)
         logits = self.model(batch.src, batch.tgt_in)
         sums = label_smoothed_cross_entropy(logits, batch.tgt_out, pad_id=self.model.pad_id)

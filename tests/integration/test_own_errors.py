@@ -47,6 +47,16 @@ def mine(tmp_path: Path) -> dict[str, str]:
                     return super().forward(*args, **kwargs)
 
 
+            class LooksStraightOn(MultiHeadAttention):
+                def forward(self, query, key, value, key_padding_mask=None, **kwargs):
+                    if query is not key:
+                        i = torch.arange(query.shape[1])[:, None]
+                        kwargs["attn_mask"] = (i - torch.arange(key.shape[1])).abs() > 1 + i
+                    return super().forward(query, key, value, key_padding_mask, **kwargs)
+
+                supports_cache = False
+
+
             class SeesTheFuture(MultiHeadAttention):
                 supports_cache = False
 
@@ -115,10 +125,15 @@ def test_a_class_without_a_cache_that_sees_the_future(
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
 
 
-def test_a_class_that_attends_to_padding_is_told_of(train: Train, mine: dict[str, str]) -> None:
+def test_a_class_that_depends_on_its_batch_is_told_of(train: Train, mine: dict[str, str]) -> None:
     done = train("attention._target_=mine.ForgetsThePadding", "trainer.max_steps=2", env=mine)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("attention: two more padding tokens change the output by ") == 1
+    assert "beam search" not in done.stdout
+    done = train("attention._target_=mine.LooksStraightOn", "trainer.max_steps=2", env=mine)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("attention: beam search gives cross-attention a sentence's beams") == 1
+    assert "padding" not in done.stdout
 
 
 def test_half_precision_is_no_other_computation(
