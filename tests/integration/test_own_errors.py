@@ -45,25 +45,6 @@ def mine(tmp_path: Path) -> dict[str, str]:
             class ForgetsThePadding(MultiHeadAttention):
                 def forward(self, *args, key_padding_mask=None, **kwargs):
                     return super().forward(*args, **kwargs)
-
-
-            class LooksStraightOn(MultiHeadAttention):
-                def forward(self, query, key, value, key_padding_mask=None, **kwargs):
-                    if query is not key:
-                        i = torch.arange(query.shape[1])[:, None]
-                        kwargs["attn_mask"] = (i - torch.arange(key.shape[1])).abs() > 1 + i
-                    return super().forward(query, key, value, key_padding_mask, **kwargs)
-
-                supports_cache = False
-
-
-            class SeesTheFuture(MultiHeadAttention):
-                supports_cache = False
-
-                def forward(self, query, key, value, attn_mask=None, is_causal=False, **kwargs):
-                    if is_causal:  # off by one
-                        attn_mask = torch.ones_like(attn_mask).triu(2)
-                    return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
         """)
     )
     return {"PYTHONPATH": str(tmp_path)}
@@ -116,24 +97,10 @@ def test_a_class_that_decodes_otherwise_than_it_trains(
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
 
 
-def test_a_class_without_a_cache_that_sees_the_future(
-    train: Train, tmp_path: Path, mine: dict[str, str]
-) -> None:
-    done = train("attention._target_=mine.SeesTheFuture", "run_dir=run", env=mine)
-    assert done.returncode == 2
-    assert "error: attention: where later target tokens are not there yet" in done.stderr
-    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
-
-
 def test_a_class_that_depends_on_its_batch_is_told_of(train: Train, mine: dict[str, str]) -> None:
     done = train("attention._target_=mine.ForgetsThePadding", "trainer.max_steps=2", env=mine)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("attention: two more padding tokens change the output by ") == 1
-    assert "beam search" not in done.stdout
-    done = train("attention._target_=mine.LooksStraightOn", "trainer.max_steps=2", env=mine)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("attention: beam search gives cross-attention a sentence's beams") == 1
-    assert "padding" not in done.stdout
 
 
 def test_half_precision_is_no_other_computation(

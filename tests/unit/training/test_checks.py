@@ -8,9 +8,16 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from minitf.attention import MultiHeadAttention
 from minitf.config import UserError
 from minitf.config.compose import compose_config, to_dataclass
-from minitf.training.checks import check_cuda_graphs, check_settings
+from minitf.model import Transformer
+from minitf.training.checks import (
+    check_cuda_graphs,
+    check_decoding,
+    check_settings,
+    notes_on_batches,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +108,54 @@ def test_what_cannot_be_recorded(trainer: dict[str, Any], message: str) -> None:
     check()
     with pytest.raises(UserError, match=message):
         check(**trainer)
+
+
+class SeesTheFuture(MultiHeadAttention):
+    supports_cache = False
+
+    def forward(self, query, key, value, attn_mask=None, is_causal=False, **kwargs):
+        if is_causal:  # off by one
+            attn_mask = torch.ones_like(attn_mask).triu(2)
+        return super().forward(query, key, value, attn_mask=attn_mask, **kwargs)
+
+
+class ForgetsThePadding(MultiHeadAttention):
+    def forward(self, *args, key_padding_mask=None, **kwargs):
+        return super().forward(*args, **kwargs)
+
+
+class LooksStraightOn(MultiHeadAttention):
+    supports_cache = False
+
+    def forward(self, query, key, value, **kwargs):
+        if query is not key:
+            i = torch.arange(query.shape[1])[:, None]
+            kwargs["attn_mask"] = (i - torch.arange(key.shape[1])).abs() > 1 + i
+        return super().forward(query, key, value, **kwargs)
+
+
+@pytest.fixture
+def model_and_batch():
+    def make(attention):
+        torch.manual_seed(3)
+        model = Transformer(31, embed_dim=24, feedforward_dim=37, attention=attention).eval()
+        src, tgt = torch.randint(3, 31, (2, 7)), torch.randint(3, 31, (2, 11))
+        src[1, 5:] = 0
+        return model, src, tgt
+
+    return make
+
+
+def test_an_attention_without_a_cache_that_sees_the_future_is_refused(model_and_batch):
+    check_decoding(*model_and_batch(MultiHeadAttention))
+    check_decoding(*model_and_batch(torch.nn.MultiheadAttention))
+    with pytest.raises(UserError, match="where later target tokens are not there yet"):
+        check_decoding(*model_and_batch(SeesTheFuture))
+
+
+def test_what_depends_on_the_rest_of_the_batch_is_told(model_and_batch):
+    assert notes_on_batches(*model_and_batch(MultiHeadAttention)) == []
+    (note,) = notes_on_batches(*model_and_batch(ForgetsThePadding))
+    assert note.startswith("attention: two more padding tokens change the output by ")
+    (note,) = notes_on_batches(*model_and_batch(LooksStraightOn))
+    assert note.startswith("attention: beam search gives cross-attention a sentence's beams as one")
