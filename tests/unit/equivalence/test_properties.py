@@ -133,6 +133,17 @@ def test_what_a_class_says_it_does_not_implement_is_not_applicable():
     assert not [p for p in found.values() if p.outcome is Outcome.violated]
 
 
+def test_a_class_with_torchs_names_may_decline_nothing():
+    class OnlyBooleanMasks(MultiHeadAttention):
+        def forward(self, *args, attn_mask=None, **options):
+            if attn_mask is not None and attn_mask.is_floating_point():
+                raise NotImplementedError("not yet")
+            return super().forward(*args, attn_mask=attn_mask, **options)
+
+    found = outcomes(Implementation("boolean", OnlyBooleanMasks))
+    assert found["large scores"].outcome is Outcome.violated
+
+
 class LeaksFuture(PlainAttention):
     def masked(self, scores, attn_mask, key_padding_mask):
         if attn_mask is not None and attn_mask.shape[0] == attn_mask.shape[1]:
