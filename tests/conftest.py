@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads leave a b
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic sums on a GPU
 _CACHE = tempfile.TemporaryDirectory(prefix="minitf-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # nothing that tests make stays in the user's
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _names_gpu(expression: str) -> bool:
@@ -52,6 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs, whose sums are no exact ones, unless their tests are asked for."""
     if not _names_gpu(config.getoption("markexpr")):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Spread the whole suite over up to four cores; files that are named, and a GPU, take one."""
+    if config.getoption("file_or_dir") or _names_gpu(config.getoption("markexpr")):
+        return 0
+    return min(4, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
