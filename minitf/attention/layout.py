@@ -52,7 +52,3 @@ class Layout(NamedTuple):
 
     def _enter(self, x: Tensor) -> Tensor:
         return x.transpose(0, 1) if self.transposed else x
-
-
-AS_GIVEN = Layout(batch_first=True, transposed=False, unbatched=False)
-"""Batch-first from the caller to the caller."""

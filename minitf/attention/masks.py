@@ -23,7 +23,7 @@ class AttentionMask(NamedTuple):
 
     merged: Tensor | None
     """(B or 1, H or 1, T or 1, S); no row of it is masked throughout. To be added to the scores, in
-    the queries' dtype, or bool if that was asked for."""
+    the queries' dtype."""
     is_causal: bool
     """Query i sees keys 0 to i. Never together with `merged`."""
     dead_rows: Tensor | None
@@ -43,7 +43,6 @@ def build_mask(
     is_causal: bool,
     num_extra_keys: int = 0,
     offset: int = 0,
-    keep_bool: bool = False,
 ) -> AttentionMask:
     """Merge what a caller gave into one mask.
 
@@ -57,7 +56,6 @@ def build_mask(
             that this mask is causal, and never changes what it masks.
         num_extra_keys: keys behind the S, visible to every query (add_bias_kv, add_zero_attn).
         offset: position of query 0 among the keys (cached decoding).
-        keep_bool: leave what is bool throughout as it is.
 
     Raises:
         AttentionError: a mask's shape or dtype does not fit.
@@ -68,8 +66,8 @@ def build_mask(
     mask = attn_mask
     if is_causal and mask is not None and mask.is_floating_point():
         mask = mask.to(query.dtype)  # torch's layers hint at a float32 one, whatever theirs is
-    mask = None if mask is None else _attn_mask_4d(mask, shape, query)
-    padding = None if key_padding_mask is None else _padding_mask_4d(key_padding_mask, shape, query)
+    mask = None if mask is None else attn_mask_4d(mask, shape, query)
+    padding = None if key_padding_mask is None else padding_mask_4d(key_padding_mask, shape, query)
     if S == 0 and num_extra_keys == 0:  # no query sees a key
         return AttentionMask(None, False, query.new_ones(1, 1, 1, 1, dtype=torch.bool))
     alone = padding is None and num_extra_keys == 0  # then attn_mask or is_causal is all there is
@@ -90,8 +88,7 @@ def build_mask(
         padding = None if padding is None else F.pad(padding, (0, num_extra_keys))
     merged = _merge(mask, padding, shape)
     dead = None if num_extra_keys else _dead_rows(merged, query.dtype)
-    if not keep_bool:
-        merged = additive(merged, query.dtype)
+    merged = additive(merged, query.dtype)
     if dead is not None:
         # What they see does not matter: the module sets their results to zero, and with them their
         # gradients.
@@ -138,7 +135,13 @@ def _merge(mask: Tensor | None, padding: Tensor | None, shape: tuple[int, int, i
     return mask | padding if mask.dtype == torch.bool else mask + padding
 
 
-def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+def attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+    """View an attn_mask as (B or 1, H or 1, T, S).
+
+    Raises:
+        AttentionError: its shape is none of build_mask's for (B, H, T, S), or its dtype does not
+            fit the query's.
+    """
     B, H, T, S = shape
     _check_dtype(mask, query.dtype, "attn_mask")
     if mask.dim() == 2 and mask.shape == (T, S):
@@ -160,7 +163,12 @@ def _attn_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor)
     )
 
 
-def _padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+def padding_mask_4d(mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> Tensor:
+    """View a key_padding_mask as (B, 1, 1, S).
+
+    Raises:
+        AttentionError: it is not (B, S), or its dtype does not fit the query's.
+    """
     B, _, _, S = shape
     if mask.shape != (B, S):
         raise AttentionError(

@@ -25,7 +25,7 @@ from minitf.attention.kernels import (
     prefers_products,
 )
 from minitf.attention.kernels.inference import attend_as_torch, follows_torch
-from minitf.attention.layout import AS_GIVEN, Layout
+from minitf.attention.layout import Layout
 from minitf.attention.masks import build_mask, dead_queries, is_transformed
 from minitf.attention.nested import nested_forward
 from minitf.attention.rotary import rotate
@@ -190,6 +190,18 @@ class MultiHeadAttention(nn.Module):
         Raises:
             AttentionError: shapes or dtypes do not fit, or the kernel cannot do what is asked.
         """
+        kernel, traced = self.kernel, False
+        if kernel == "auto" and cache is None:
+            followed = follows_torch(
+                self, query, key, value, attn_mask, key_padding_mask, need_weights
+            )
+            if followed is not None:
+                traced = torch.compiler.is_compiling() or is_transformed(query)
+                if not traced:
+                    return attend_as_torch(
+                        self, query, *followed, attn_mask, key_padding_mask,
+                        is_causal, need_weights, average_attn_weights,
+                    )  # fmt: skip
         if query.is_nested:
             return nested_forward(
                 self, query, key, value, key_padding_mask, attn_mask,
@@ -210,73 +222,63 @@ class MultiHeadAttention(nn.Module):
             )
         num_held = 0 if cache is None else cache.length - held * query.shape[0]
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads, num_held)
-        masks = (attn_mask, key_padding_mask)
-        kernel, inference, traced = self.kernel, False, False
         if kernel == "auto":
             products = cache is not None and prefers_products(query, self.batch_first)
             kernel = "math" if need_weights or products else "fused"
-            if cache is None and follows_torch(self, query, key, value, masks, need_weights):
-                traced = torch.compiler.is_compiling() or is_transformed(query)
-                inference = not traced
         elif kernel not in KERNELS:  # set since the module was made
             check_kernel(kernel)
 
-        weights: Tensor | None
-        if inference:
-            layout = AS_GIVEN
-            context, weights, mask = attend_as_torch(self, query, *masks, is_causal=is_causal)
-        else:
-            layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
-            query, key, value = layout.enter(query, key, value)
-            widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
-            check_shapes(query, key, value, widths, layout.batch_dim)
-            packed = self.in_proj_weight  # read once, for it may be computed each time
-            projection = self.q_proj_weight if packed is None else packed
-            check_dtypes((query, key, value), projection.dtype)
-            if layout.unbatched and key_padding_mask is not None:
-                key_padding_mask = key_padding_mask[None]
+        layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
+        query, key, value = layout.enter(query, key, value)
+        widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
+        check_shapes(query, key, value, widths, layout.batch_dim)
+        packed = self.in_proj_weight  # read once, for it may be computed each time
+        projection = self.q_proj_weight if packed is None else packed
+        check_dtypes((query, key, value), projection.dtype)
+        if layout.unbatched and key_padding_mask is not None:
+            key_padding_mask = key_padding_mask[None]
 
-            # The numbers are the lesson's, in minitf.attention.
-            # 1. Project, and 2. split into heads.
-            offset = 0 if cache is None or cache.static else cache.length
-            heads = HeadLayout(
-                self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
-            )
-            q, k, v = self._project(query, key, value, packed, cache, heads)
+        # The numbers are the lesson's, in minitf.attention.
+        # 1. Project, and 2. split into heads.
+        offset = 0 if cache is None or cache.static else cache.length
+        heads = HeadLayout(
+            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
+        )
+        q, k, v = self._project(query, key, value, packed, cache, heads)
 
-            # 5. Mask: what no head may look at.
-            mask = build_mask(
-                attn_mask,
-                key_padding_mask,
-                shape=(*q.shape[:3], offset + k.shape[2]),
-                query=q,
-                is_causal=is_causal,
-                num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
-                offset=offset,
+        # 5. Mask: what no head may look at.
+        mask = build_mask(
+            attn_mask,
+            key_padding_mask,
+            shape=(*q.shape[:3], offset + k.shape[2]),
+            query=q,
+            is_causal=is_causal,
+            num_extra_keys=(self.bias_k is not None) + self.add_zero_attn,
+            offset=offset,
+        )
+        if cache is not None and not held:
+            k, v = cache.update(k, v)
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
+        if self.add_zero_attn:
+            k, v = append_zero_key(k), append_zero_key(v)
+
+        # 3. Attend, per head.
+        try:
+            context, weights = KERNELS[kernel](
+                q,
+                k,
+                v,
+                mask.merged,
+                is_causal=mask.is_causal,
+                dropout=self.dropout if self.training else 0.0,
+                need_weights=need_weights,
             )
+        except AttentionError:  # what was refused has left the cache as it was
             if cache is not None and not held:
-                k, v = cache.update(k, v)
-            if self.bias_k is not None and self.bias_v is not None:
-                k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
-            if self.add_zero_attn:
-                k, v = append_zero_key(k), append_zero_key(v)
-
-            # 3. Attend, per head.
-            try:
-                context, weights = KERNELS[kernel](
-                    q,
-                    k,
-                    v,
-                    mask.merged,
-                    is_causal=mask.is_causal,
-                    dropout=self.dropout if self.training else 0.0,
-                    need_weights=need_weights,
-                )
-            except AttentionError:  # what was refused has left the cache as it was
-                if cache is not None and not held:
-                    cache.truncate(offset)
-                raise
-            del q, k, v  # without gradients their memory is free for what follows
+                cache.truncate(offset)
+            raise
+        del q, k, v  # without gradients their memory is free for what follows
 
         # 4. Concatenate the heads, and project once more; what saw no key gives zeros.
         dead = mask.dead_rows
@@ -292,8 +294,8 @@ class MultiHeadAttention(nn.Module):
             output = output.contiguous()
         if weights is None or not need_weights:
             return output, None
-        if average_attn_weights:  # torch's own inference kernel rounds the sum
-            weights = weights.sum(dim=1) / self.num_heads if inference else weights.mean(dim=1)
+        if average_attn_weights:
+            weights = weights.mean(dim=1)
         return output, weights.squeeze(0) if layout.unbatched else weights
 
     def _project(

@@ -73,7 +73,7 @@ def in_kernel(name: str, kernel: Kernel) -> Planted:
         name,
         KERNELS={key: wrap(original) for key, original in KERNELS.items()},
         # torch's inference kernel is followed apart from the contract; the copy stays with it.
-        follows_torch=lambda *_: False,
+        follows_torch=lambda *_: None,
     )
 
 

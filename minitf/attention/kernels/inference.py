@@ -7,14 +7,17 @@ stays what it is. It keeps all scores, as torch's does: where no weights are wan
 it for `fused` beyond LONGEST tokens, which needs less memory and less time.
 """
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.overrides import has_torch_function
 
-from minitf.attention.masks import AttentionMask, build_mask, causal_mask
+from minitf.attention.masks import attn_mask_4d, causal_mask, dead_queries, padding_mask_4d
 
 if TYPE_CHECKING:
     from minitf.attention.module import MultiHeadAttention
@@ -24,104 +27,161 @@ LONGEST = 1024
 
 PADDING, PER_HEAD = 1, 2  # the kinds of mask, (B, T) and (B, H, T, T), by torch's numbers
 
+Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
+"""in_proj_weight, in_proj_bias, out_proj.weight and out_proj.bias, each read once: it takes half
+a microsecond, and more where one is computed."""
+
+_AS_IT_IS = nullcontext()
+
 
 def follows_torch(
     attention: "MultiHeadAttention",
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    masks: tuple[Tensor | None, Tensor | None],
+    key: Tensor | None,
+    value: Tensor | None,
+    attn_mask: Tensor | None,
+    key_padding_mask: Tensor | None,
     need_weights: bool,
-) -> bool:
-    """Whether torch's module takes its inference kernel for this call, and memory allows it.
+) -> tuple[nn.Linear, Parameters] | None:
+    """Return out_proj and the parameters, if torch's module takes its inference kernel; else None.
 
-    A call of a small module takes some 35 µs, so each question is asked in the cheapest way.
-    is_causal has no say. torch must be given a mask beside it, for its kernel knows no causality of
-    its own; what is causal here without a mask equals what is causal there with one.
+    None too where that would take too much memory. A call of a small module takes some 35 µs, so
+    each question is asked in the cheapest way. is_causal has no say. torch must be given a mask
+    beside it, for its kernel knows no causality of its own; what is causal here without a mask
+    equals what is causal there with one.
     """
-    if attention.training or query is not key or key is not value or query.dim() != 3:
-        return False
+    if attention.training or query is not key or key is not value:
+        return None
+    if query.is_nested or query.dim() != 3:
+        return None
     if not attention.batch_first or attention.num_heads % 2 or attention.rotary_base is not None:
-        return False
+        return None
     if attention.add_zero_attn or not query.is_cpu or query.shape[2] != attention.embed_dim:
-        return False
+        return None
     if not query.numel() or (query.shape[1] > LONGEST and not need_weights):
-        return False
-    for mask in masks:
-        if mask is not None and (mask.dtype != torch.bool or mask.dim() > 3):
-            return False
+        return None
+    if attn_mask is not None and (attn_mask.dtype != torch.bool or attn_mask.dim() not in (2, 3)):
+        return None
+    if key_padding_mask is not None and (
+        key_padding_mask.dtype != torch.bool or key_padding_mask.dim() != 2
+    ):
+        return None
     out = attention.out_proj
-    if not isinstance(out, nn.Linear) or attention.bias_k is not None:  # an adapter; a learned key
-        return False
+    if not isinstance(out, nn.Linear):  # an adapter
+        return None
+    if attention._parameters.get("bias_k", out) is not None:  # a learned key, or a computed one
+        return None
     parameters = (attention.in_proj_weight, attention.in_proj_bias, out.weight, out.bias)
-    if torch.is_autocast_enabled() or torch.overrides.has_torch_function((query, *parameters)):
-        return False
+    if torch.is_autocast_enabled() or has_torch_function((query, *parameters)):
+        return None
     grad, dtype = torch.is_grad_enabled(), query.dtype
     if grad and query.requires_grad:
-        return False
+        return None
     for p in parameters:
         if p is None or p.dtype != dtype or (grad and p.requires_grad):
-            return False
-    return torch.backends.mha.get_fastpath_enabled()
+            return None
+    return (out, parameters) if torch.backends.mha.get_fastpath_enabled() else None  # type: ignore[return-value]
 
 
 def attend_as_torch(
     attention: "MultiHeadAttention",
     x: Float[Tensor, "B T E"],
+    projection: nn.Linear,
+    parameters: Parameters,
     attn_mask: Bool[Tensor, "..."] | None,
     key_padding_mask: Bool[Tensor, "B T"] | None,
-    *,
     is_causal: bool,
-) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"], AttentionMask]:
-    """Self-attention up to the heads' results: these, the weights, and the mask that was applied.
+    need_weights: bool,
+    average_attn_weights: bool,
+) -> tuple[Float[Tensor, "B T E"], Float[Tensor, "B ..."] | None]:
+    """Self-attention from the inputs to the output and, where wanted, the weights.
 
     Raises:
         AttentionError: a mask's shape does not fit.
     """
     B, T, _ = x.shape
-    mask = build_mask(
-        attn_mask,
-        key_padding_mask,
-        shape=(B, attention.num_heads, T, T),
-        query=x,
-        is_causal=is_causal,
-        keep_bool=True,
-    )
-    merged = causal_mask(T, T, x.device)[None, None] if mask.is_causal else mask.merged
-    context, weights = _attend(*_project_and_scale(attention, x), merged)
-    return context, weights, mask
+    H, D = attention.num_heads, attention.head_dim
+    in_weight, in_bias, out_weight, out_bias = parameters
+    plain = _is_plain(projection)
+    # Operations start quicker where none can be recorded, but nothing made there may get out.
+    hidden = plain and (average_attn_weights or not need_weights)
+    quick = hidden and not torch.is_inference_mode_enabled()
+    with torch.inference_mode() if quick else _AS_IT_IS:
+        mask, kind, dead = _merge(attn_mask, key_padding_mask, (B, H, T, T), x, is_causal)
+        # What is not contiguous is multiplied in another order for weights that want gradients.
+        packed = F.linear(x, in_weight if x.is_contiguous() else in_weight.detach())
+        if packed.dtype != in_bias.dtype:  # by autocast; torch's kernel rounds the bias too
+            in_bias = in_bias.to(packed.dtype)
+        q, k, v = torch._transform_bias_rescale_qkv(packed, in_bias, H)
+        del packed
+        q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
+        scores = torch.bmm(q, k.transpose(1, 2))  # of queries over √D already
+        if mask is None:
+            weights = torch._softmax(scores, -1, False, out=scores)  # in place, as torch does
+        else:
+            weights = torch._masked_softmax(scores.view(B, H, T, T), mask, 3, kind)
+            weights = weights.view(B * H, T, T)
+        context = torch.bmm(weights, v, out=q).view(B, H, T, D)  # the queries have been used
+        if dead is not None:
+            context = context.masked_fill(dead, 0.0)
+        # Contiguous already but where D = 1, of which flatten makes a view.
+        context = context.transpose(1, 2).flatten(-2).contiguous()
+        if need_weights:
+            weights = weights.view(B, H, T, T)
+            if dead is not None:
+                weights = weights.masked_fill(dead, 0.0)
+            if average_attn_weights:  # in two steps, for torch rounds the sum
+                weights = weights.sum(dim=1)
+    output = F.linear(context, out_weight, out_bias) if plain else projection(context)
+    if dead is not None:
+        output = output.masked_fill(dead_queries(dead, batch_first=True), 0.0)
+    if not need_weights:
+        return output, None
+    return output, weights / H if average_attn_weights else weights
 
 
-def _project_and_scale(
-    attention: "MultiHeadAttention", x: Float[Tensor, "B T E"]
-) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"], Float[Tensor, "B H T D"]]:
-    """Compute q / √D, k and v of self-attention, split into heads."""
-    weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    assert weight is not None
-    assert bias is not None
-    # F.linear multiplies what is not contiguous in another order for weights that want gradients.
-    packed = F.linear(x, weight if x.is_contiguous() else weight.detach())
-    bias = bias.to(packed.dtype)  # autocast rounds the product, torch's kernel both
-    q, k, v = torch._transform_bias_rescale_qkv(packed, bias, attention.num_heads)
-    return q, k, v
+def _is_plain(projection: nn.Module) -> bool:
+    """Whether calling a linear layer is nothing but its matrix product."""
+    if projection._forward_hooks or projection._forward_pre_hooks:
+        return False
+    if _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return False
+    return type(projection).forward is nn.Linear.forward and "forward" not in projection.__dict__
 
 
-def _attend(
-    q: Float[Tensor, "B H T D"],
-    k: Float[Tensor, "B H T D"],
-    v: Float[Tensor, "B H T D"],
-    mask: Bool[Tensor, "b h t T"] | None,
-) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T T"]]:
-    """Compute softmax(q kᵀ / √D) v where not masked, and the weights; q is scaled already."""
-    B, H, T, D = q.shape
-    q, k, v = q.view(B * H, T, D), k.view(B * H, T, D), v.view(B * H, T, D)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, T)
+def _merge(
+    attn_mask: Bool[Tensor, "..."] | None,
+    key_padding_mask: Bool[Tensor, "B T"] | None,
+    shape: tuple[int, int, int, int],
+    x: Float[Tensor, "B T E"],
+    is_causal: bool,
+) -> tuple[Bool[Tensor, "..."] | None, int | None, Bool[Tensor, "b h t 1"] | None]:
+    """Merge the masks into one and its kind, and find the rows that are masked throughout.
+
+    Beside an attn_mask is_causal is a hint alone.
+
+    Returns:
+        (B, T) and PADDING, or (B, H, T, T) and PER_HEAD, or None twice; and those rows, if any.
+    """
+    B, H, T, _ = shape
+    mask = None
+    if attn_mask is not None:
+        mask = attn_mask if attn_mask.shape == (T, T) else attn_mask_4d(attn_mask, shape, x)
+    elif is_causal:
+        mask = causal_mask(T, T, x.device)
+    if key_padding_mask is not None:
+        if key_padding_mask.shape != (B, T) or mask is not None:
+            padding = padding_mask_4d(key_padding_mask, shape, x)
+            mask = padding if mask is None else mask | padding
+        else:
+            mask = key_padding_mask
     if mask is None:
-        # In place, as torch does; F.softmax would rise to float32 under autocast.
-        weights = torch._softmax(scores, -1, False, out=scores)
-    elif mask.shape == (B, 1, 1, T):
-        weights = torch._masked_softmax(scores, mask.view(B, T), 3, PADDING)
-    else:
-        weights = torch._masked_softmax(scores, mask.expand(B, H, T, T), 3, PER_HEAD)
-    context = torch.bmm(weights.view(B * H, T, T), v, out=q)  # the queries have been used
-    return context.view(B, H, T, D), weights
+        return None, None, None
+    only_padding = mask is key_padding_mask
+    dead = None
+    if mask.all(dim=-1).any():
+        dead = mask.all(dim=-1, keepdim=True)
+        dead = dead.view(B, 1, 1, 1) if only_padding else dead.expand(B, H, T, 1)
+    if only_padding:
+        return mask, PADDING, dead
+    return mask.expand(B, H, T, T), PER_HEAD, dead

@@ -381,3 +381,83 @@ def test_what_a_cache_refuses():
     with pytest.raises(AttentionError, match="holds 6 heads of 4 features, got 2 of 12"):
         other(x, x, x, cache=cache)
     assert cache.length == T
+
+
+@pytest.mark.parametrize(("need_weights", "average"), [(False, True), (True, True), (True, False)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_a_frozen_attention_gives_in_evaluation_is_trained_on(need_weights, average, masked):
+    ours = pair()[1].eval().requires_grad_(False)
+    x, after = torch.randn(B, T, E), nn.Linear(E, 1)
+    padding = torch.arange(T) >= torch.tensor([T, 3, 0, T, 1])[:, None] if masked else None
+    output, weights = ours(
+        x, x, x, padding, need_weights=need_weights, average_attn_weights=average
+    )
+    found = after(output).sum()
+    if weights is not None:
+        found = found + (after.bias * weights).sum()
+    found.backward()
+    torch.testing.assert_close(after.weight.grad[0], output.sum((0, 1)))
+    for made in (output, weights):
+        if made is not None:
+            assert not made.is_inference()
+            made.mul_(2)
+
+
+def doubled(module, *args):
+    """A hook before or after a layer."""
+    return tuple(2 * x for x in args[0]) if len(args) == 1 else 2 * args[1]
+
+
+class Scaled(nn.Linear):
+    """A layer with a parameter of its own, to be trained."""
+
+    def __init__(self, plain):
+        super().__init__(E, E)
+        self.load_state_dict(plain.state_dict())
+        self.requires_grad_(False)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return super().forward(x * self.scale)
+
+
+@pytest.mark.parametrize("way", ["hook", "hook before", "hook of all", "forward set", "class"])
+def test_what_is_done_to_out_proj_has_effect_in_evaluation(way):
+    ours = pair()[1].eval().requires_grad_(False)
+    x = torch.randn(B, T, E)
+    plain = ours(x, x, x, need_weights=False)[0]
+    if way == "hook":
+        ours.out_proj.register_forward_hook(doubled)
+    elif way == "hook before":
+        ours.out_proj.register_forward_pre_hook(doubled)  # its bias is zero
+    elif way == "hook of all":
+        hook = nn.modules.module.register_module_forward_hook(
+            lambda module, args, output: 2 * output if module is ours.out_proj else None
+        )
+    elif way == "forward set":
+        linear = ours.out_proj.forward
+        ours.out_proj.forward = lambda x: 2 * linear(x)
+    else:
+        ours.out_proj = Scaled(ours.out_proj)
+    try:
+        found = ours(x, x, x, need_weights=False)[0]
+    finally:
+        if way == "hook of all":
+            hook.remove()
+    assert torch.equal(found, 2 * plain)
+    if way == "class":
+        found.sum().backward()
+        torch.testing.assert_close(ours.out_proj.scale.grad, plain.sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_heads_of_one_feature_in_evaluation(dtype):
+    theirs = nn.MultiheadAttention(64, 64, batch_first=True, dtype=dtype).eval()
+    nn.init.normal_(theirs.out_proj.bias)
+    ours = MultiHeadAttention(64, 64, batch_first=True, dtype=dtype).eval()
+    ours.load_state_dict(theirs.state_dict())
+    for length in (1, 3, 17, 130):
+        x = torch.randn(B, length, 64, dtype=dtype)
+        for got, want in zip(ours(x, x, x), theirs(x, x, x), strict=True):
+            assert same(got, want)

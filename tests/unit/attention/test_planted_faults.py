@@ -225,7 +225,7 @@ def _(monkeypatch):
 
         return first_head
 
-    change(monkeypatch, masks, "_padding_mask_4d", make)
+    change(monkeypatch, masks, "padding_mask_4d", make)
 
 
 @fault("a mask's batch and heads are mixed up")
@@ -239,7 +239,7 @@ def _(monkeypatch):
 
         return mixed
 
-    change(monkeypatch, masks, "_attn_mask_4d", make)
+    change(monkeypatch, masks, "attn_mask_4d", make)
 
 
 @fault("float masks are added twice")
