@@ -106,7 +106,7 @@ def attend_as_torch(
     # Operations start quicker where none can be recorded, but nothing made there may get out.
     hidden = plain and (average_attn_weights or not need_weights)
     quick = hidden and not torch.is_inference_mode_enabled()
-    with torch.inference_mode() if quick else _AS_IT_IS:
+    with torch._C._InferenceMode(True) if quick else _AS_IT_IS:  # inference_mode() takes longer
         mask, kind, dead = _merge(attn_mask, key_padding_mask, (B, H, T, T), x, is_causal)
         # What is not contiguous is multiplied in another order for weights that want gradients.
         packed = F.linear(x, in_weight if x.is_contiguous() else in_weight.detach())
@@ -130,14 +130,14 @@ def attend_as_torch(
             weights = weights.view(B, H, T, T)
             if dead is not None:
                 weights = weights.masked_fill(dead, 0.0)
-            if average_attn_weights:  # in two steps, for torch rounds the sum
-                weights = weights.sum(dim=1)
     output = F.linear(context, out_weight, out_bias) if plain else projection(context)
     if dead is not None:
         output = output.masked_fill(dead_queries(dead, batch_first=True), 0.0)
     if not need_weights:
         return output, None
-    return output, weights / H if average_attn_weights else weights
+    if average_attn_weights:  # in two steps, for torch rounds the sum
+        weights = weights.sum(dim=1).div_(H)
+    return output, weights
 
 
 def _is_plain(projection: nn.Module) -> bool:
