@@ -107,7 +107,9 @@ def attend_as_torch(
     hidden = plain and (average_attn_weights or not need_weights)
     quick = hidden and not torch.is_inference_mode_enabled()
     with torch._C._InferenceMode(True) if quick else _AS_IT_IS:  # inference_mode() takes longer
-        mask, kind, dead = _merge(attn_mask, key_padding_mask, (B, H, T, T), x, is_causal)
+        mask, kind, dead = None, None, None
+        if attn_mask is not None or key_padding_mask is not None or is_causal:
+            mask, kind, dead = _merge(attn_mask, key_padding_mask, (B, H, T, T), x, is_causal)
         # What is not contiguous is multiplied in another order for weights that want gradients.
         packed = F.linear(x, in_weight if x.is_contiguous() else in_weight.detach())
         if packed.dtype != in_bias.dtype:  # by autocast; torch's kernel rounds the bias too
@@ -155,33 +157,30 @@ def _merge(
     shape: tuple[int, int, int, int],
     x: Float[Tensor, "B T E"],
     is_causal: bool,
-) -> tuple[Bool[Tensor, "..."] | None, int | None, Bool[Tensor, "b h t 1"] | None]:
+) -> tuple[Bool[Tensor, "..."], int, Bool[Tensor, "b h t 1"] | None]:
     """Merge the masks into one and its kind, and find the rows that are masked throughout.
 
     Beside an attn_mask is_causal is a hint alone.
 
     Returns:
-        (B, T) and PADDING, or (B, H, T, T) and PER_HEAD, or None twice; and those rows, if any.
+        (B, T) and PADDING, or (B, H, T, T) and PER_HEAD; and those rows, if any.
     """
     B, H, T, _ = shape
-    mask = None
-    if attn_mask is not None:
-        mask = attn_mask if attn_mask.shape == (T, T) else attn_mask_4d(attn_mask, shape, x)
-    elif is_causal:
-        mask = causal_mask(T, T, x.device)
-    if key_padding_mask is not None:
-        if key_padding_mask.shape != (B, T) or mask is not None:
-            padding = padding_mask_4d(key_padding_mask, shape, x)
-            mask = padding if mask is None else mask | padding
+    if attn_mask is None and not is_causal:
+        assert key_padding_mask is not None
+        if key_padding_mask.shape != (B, T):
+            padding_mask_4d(key_padding_mask, shape, x)  # which refuses it
+        mask, kind = key_padding_mask, PADDING
+    else:
+        if attn_mask is None:
+            mask = causal_mask(T, T, x.device)
         else:
-            mask = key_padding_mask
-    if mask is None:
-        return None, None, None
-    only_padding = mask is key_padding_mask
+            mask = attn_mask if attn_mask.shape == (T, T) else attn_mask_4d(attn_mask, shape, x)
+        if key_padding_mask is not None:
+            mask = mask | padding_mask_4d(key_padding_mask, shape, x)
+        kind = PER_HEAD
     dead = None
     if mask.all(dim=-1).any():
         dead = mask.all(dim=-1, keepdim=True)
-        dead = dead.view(B, 1, 1, 1) if only_padding else dead.expand(B, H, T, 1)
-    if only_padding:
-        return mask, PADDING, dead
-    return mask.expand(B, H, T, T), PER_HEAD, dead
+        dead = dead.view(B, 1, 1, 1) if kind == PADDING else dead.expand(B, H, T, 1)
+    return mask if kind == PADDING else mask.expand(B, H, T, T), kind, dead
