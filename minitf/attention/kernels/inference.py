@@ -137,9 +137,11 @@ def attend_as_torch(
         output = output.masked_fill(dead_queries(dead, batch_first=True), 0.0)
     if not need_weights:
         return output, None
-    if average_attn_weights:  # in two steps, for torch rounds the sum
-        weights = weights.sum(dim=1).div_(H)
-    return output, weights
+    if not average_attn_weights:
+        return output, weights
+    if weights.element_size() > 2:
+        return output, weights.mean(dim=1)
+    return output, weights.sum(dim=1).div_(H)  # torch rounds a sum of half precision
 
 
 def _is_plain(projection: nn.Module) -> bool:
