@@ -30,10 +30,25 @@ class Projection:
         plain = type(model).project is Transformer.project and type(layer) is nn.Linear
         hooked = plain and (layer._forward_hooks or layer._forward_pre_hooks)
         if plain and not hooked and dtype == torch.float32 and PackedWeight.suits(layer.weight):
-            self.project = PackedWeight(layer.weight, ROWS).product
+            self.weight = layer.weight.detach()
+            self.packed = PackedWeight(layer.weight, ROWS)
+            self.buffer = layer.weight.new_empty(0, model.vocab_size)
+            self.project = self._product
+
+    def _product(self, hidden: Tensor) -> Tensor:
+        rows = hidden.size(0)
+        if PackedWeight.suits(self.weight, rows):
+            return self.packed.product(hidden)
+        if rows > self.buffer.size(0):
+            self.buffer = hidden.new_empty(rows, self.buffer.size(1))
+        # In the same memory each time: new memory of this size costs more than the softmax.
+        return torch.mm(hidden, self.weight.t(), out=self.buffer[:rows])
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities (N, V) from the decoder's output (N, E); no gradients."""
+        """Log-probabilities (N, V) from the decoder's output (N, E); no gradients.
+
+        They are good until the next call.
+        """
         logits = self.project(hidden)
         if logits.dtype != self.dtype:
             return logits.log_softmax(-1, dtype=self.dtype)

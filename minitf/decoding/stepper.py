@@ -37,7 +37,7 @@ class Stepper:
                 last one's; K changes only where `reorder_targets` or `keep_sentences` has said so.
 
         Returns:
-            (B, K, V), at least in float32, free to be changed in place.
+            (B, K, V), at least in float32, free to be changed in place, good until the next call.
         """
         seen = 0 if self.state is None else self.state.length
         new = tokens[..., seen:].flatten(0, 1)

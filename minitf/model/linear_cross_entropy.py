@@ -194,9 +194,9 @@ def _products(weight: Tensor, buffer: Tensor, want_gradient: bool) -> tuple[Prod
     def project_back(y: Tensor) -> Tensor:
         return y @ weight
 
-    if not PackedWeight.suits(weight):
-        return project, project_back
     rows = buffer.size(0)
+    if not PackedWeight.suits(weight, rows):
+        return project, project_back
     packed = PackedWeight(weight, rows).product
     return packed, PackedWeight(weight.t(), rows).product if want_gradient else project_back
 

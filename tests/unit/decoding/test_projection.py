@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minitf.decoding.projection import ROWS, Projection
-from minitf.model import Transformer
+from minitf.model import Transformer, packed
 
 
 @pytest.mark.parametrize("rows", [1, 5, 67, ROWS + 1])
@@ -21,6 +21,21 @@ def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
     assert found.dtype == wanted
     torch.testing.assert_close(found, expected)
     assert torch.equal(steps, before)
+
+
+@pytest.mark.parametrize("intel", [False, True])
+def test_so_they_are_on_either_makers_cpu_for_more_and_for_fewer_rows(
+    make_model, monkeypatch, intel
+):
+    monkeypatch.setattr(packed, "_is_by_mkls_maker", lambda: intel)
+    model = make_model(vocab_size=101).float()
+    projection = Projection(model, torch.float32)
+    generator = torch.Generator().manual_seed(11)
+    for rows in (7, packed.MOST_ROWS + 1, packed.MOST_ROWS + 30, 5, packed.MOST_ROWS + 2):
+        hidden = torch.randn(rows, model.embed_dim, generator=generator)
+        found = projection.log_prob(hidden)
+        with torch.no_grad():
+            torch.testing.assert_close(found, model.project(hidden).log_softmax(-1))
 
 
 def test_a_users_projection_is_the_one_that_is_used(make_model):

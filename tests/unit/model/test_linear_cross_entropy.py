@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minitf.model import linear_cross_entropy
+from minitf.model import linear_cross_entropy, packed
 
 module = importlib.import_module("minitf.model.linear_cross_entropy")
 
@@ -33,6 +33,21 @@ def test_every_block_size_gives_the_same(monkeypatch, rows):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     for grad, wanted in zip(grads, torch.autograd.grad(expected, [hidden, weight]), strict=True):
         torch.testing.assert_close(grad, wanted, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("intel", [False, True])
+def test_in_float32_it_is_within_rounding_by_either_library(monkeypatch, intel):
+    monkeypatch.setattr(packed, "_is_by_mkls_maker", lambda: intel)
+    monkeypatch.setattr(packed, "MOST_ROWS", 6)
+    monkeypatch.setattr(module, "CPU_BLOCK_BYTES", 7 * V * 4)  # 7, 7, 7 and 2 rows
+    exact = _problem()
+    hidden, weight = (x.detach().float().requires_grad_() for x in exact[:2])
+    found = linear_cross_entropy(hidden, weight, exact[2], label_smoothing=0.1).loss
+    grads = torch.autograd.grad(found, [hidden, weight])
+    expected = linear_cross_entropy(*exact, label_smoothing=0.1).loss
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
+    for grad, wanted in zip(grads, torch.autograd.grad(expected, exact[:2]), strict=True):
+        torch.testing.assert_close(grad.double(), wanted, rtol=1e-5, atol=1e-6)
 
 
 def _r_drop_by_definition(hidden, weight, target, smoothing, alpha):

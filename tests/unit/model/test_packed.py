@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minitf.model.packed import PackedWeight
+from minitf.model import packed as packed_module
+from minitf.model.packed import MOST_ROWS, PackedWeight
 
 needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch has no oneDNN")
 
@@ -41,3 +42,20 @@ def test_it_is_for_float32_alone(dtype):
     with torch.autocast("cpu", torch.bfloat16):
         assert not PackedWeight.suits(torch.zeros(3, 5))
     assert PackedWeight.suits(torch.zeros(3, 5)) == torch._C._has_mkldnn
+
+
+@needs_onednn
+def test_many_rows_are_for_mkl_on_a_cpu_by_its_maker(monkeypatch):
+    weight = torch.zeros(3, 5)
+    monkeypatch.setattr(packed_module, "_is_by_mkls_maker", lambda: True)
+    assert PackedWeight.suits(weight, MOST_ROWS)
+    assert not PackedWeight.suits(weight, MOST_ROWS + 1)
+    monkeypatch.setattr(packed_module, "_is_by_mkls_maker", lambda: False)
+    assert PackedWeight.suits(weight, MOST_ROWS + 1)
+
+
+def test_the_maker_is_read_from_the_cpus_name(monkeypatch):
+    has_mkl = torch.backends.mkl.is_available()
+    for name, expected in (("Intel Xeon", has_mkl), ("AMD EPYC", False), ("", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {"cpu_name": name})
+        assert packed_module._is_by_mkls_maker.__wrapped__() == expected
