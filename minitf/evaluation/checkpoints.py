@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn zip, a foreign pickle, … each raise their own
         size = path.stat().st_size
-        reason = " ".join(str(error).split())[:120]
+        reason = shorten(str(error).partition(". ")[0], 120, placeholder=" …")
         raise UserError(
             f"{path} ({size:,} bytes) is half-written or no plain checkpoint: {reason}; "
             f"choose another with --checkpoint"
