@@ -41,7 +41,7 @@ class Projection:
             return self.packed.product(hidden)
         if rows > self.buffer.size(0):
             self.buffer = hidden.new_empty(rows, self.buffer.size(1))
-        # In the same memory each time: new memory of this size costs more than the softmax.
+        # Into the same memory each time: so much anew comes page by page from the system.
         return torch.mm(hidden, self.weight.t(), out=self.buffer[:rows])
 
     def log_prob(self, hidden: Tensor) -> Tensor:
