@@ -45,6 +45,18 @@ def test_an_experiment_overrides_the_groups_it_stands_above() -> None:
     assert config.batching.limit_pairs == 64
 
 
+@pytest.mark.parametrize("experiment", options("experiment"))
+@pytest.mark.parametrize("group", ["attention", "optimizer", "schedule", "tokenizer"])
+def test_what_an_experiment_chooses_can_be_chosen_otherwise(group: str, experiment: str) -> None:
+    for option in options(group):
+        own = OmegaConf.load(config_dir() / group / f"{option}.yaml")
+        config = compose_config([f"experiment={experiment}", f"{group}={option}", "run_dir=x"])
+        found = OmegaConf.select(config, group)
+        for key in ("name", "_target_", "kernel"):
+            if key in own:
+                assert plain(found)[key] == own[key], option
+
+
 def test_the_command_line_overrides_the_experiment() -> None:
     assert compose_config(["debug=overfit", "model.dropout=0.3", "run_dir=x"]).model.dropout == 0.3
 
