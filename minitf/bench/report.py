@@ -65,7 +65,8 @@ def write_json(path: Path, found: Sequence[Findings], machine: dict[str, Any]) -
         "machine": machine,
     }
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        partial.write_text(text, encoding="utf-8")
 
 
 def plot(rows: Sequence[Row]) -> Any:

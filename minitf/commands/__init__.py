@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file or to /dev/null")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a character
+        sys.stdout.reconfigure(errors="replace")
     warnings.formatwarning = _warning  # type: ignore[assignment]
     if argv is None:  # so that what was begun is cleared away
         signal.signal(signal.SIGTERM, _terminated)

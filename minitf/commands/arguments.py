@@ -74,7 +74,9 @@ def load_model(directory: str, arguments: argparse.Namespace, name: str | None) 
         sys.path.insert(0, os.getcwd())  # the user's own class, as `python -m` would find it
     attention: str | Mapping[str, str] | None = name
     if arguments.kernel is not None:
-        attention = {"_target_": name or "custom", "kernel": arguments.kernel}
+        attention = {"kernel": arguments.kernel}
+        if name is not None:
+            attention["_target_"] = name
     return load(
         directory,
         attention=attention,

@@ -259,6 +259,7 @@ def _print(results: list[list["Evaluation"]], compared: list[list["Comparison"]]
     from minitf.commands.tables import comparison_table, length_table, score_table
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.width = max(console.width, 80)  # a narrower table would lose digits
     for found, comparisons in zip(results, compared, strict=True):
         for evaluation in found:
             console.print(score_table(evaluation))

@@ -94,6 +94,7 @@ class Job:
 
     def __init__(self, translator: "Translator", arguments: argparse.Namespace) -> None:
         from minitf.evaluation.options import decoding_options
+        from minitf.evaluation.translate import forced_tokens
 
         self.translator = translator
         self.arguments = arguments
@@ -105,6 +106,9 @@ class Job:
             translator.config.evaluation.decoding, **decoding_arguments(arguments)
         )
         self.numbered = given.n_best > 1
+        prefix = arguments.prefix.encode("utf-8", "surrogateescape")  # the bytes that were typed
+        text = decode_line(prefix, 1, "--prefix", advice="give it in UTF-8")
+        forced_tokens(translator.tokenizer, [translator.as_trained(text)])
         most = translator.model.max_positions
         limit: int = arguments.max_source_tokens
         self.limit = limit if most is None else min(limit, most - 1)  # EOS needs a position too
@@ -216,6 +220,8 @@ class Job:
         return texts, None
 
     def _check_length(self, text: str, number: int) -> None:
+        if not text.strip():  # which the model does not see
+            return
         length = len(self.translator.tokenizer.encode(self.translator.as_trained(text)))
         if length <= self.limit:
             return

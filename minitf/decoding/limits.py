@@ -3,6 +3,7 @@
 Shapes: B sentences, S source length.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from torch import Tensor
 from minitf.config import UserError
 from minitf.config.schema import DecodingConfig
 from minitf.model import Transformer
+
+_ROUNDING = 1e-6
+"""0.29 · 100 is a little less than 29 in binary, and 0.07 · 100 a little more than 7."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def limits_of(
                     f"model.positions=learned has vectors for {model.max_positions} positions, "
                     f"too few for a forced prefix of {len(forced)} tokens"
                 )
-        shortest = max(config.min_length, int(config.min_length_ratio * length))
+        shortest = max(config.min_length, math.ceil(config.min_length_ratio * length - _ROUNDING))
         maxima.append(longest)
         minima.append(min(shortest, longest))
     return Limits(minima, maxima)
@@ -85,4 +89,5 @@ def limits_of(
 
 def longest_output(source_length: int, config: DecodingConfig) -> int:
     """The most tokens that a source of so many tokens may get, EOS counted in neither."""
-    return int(config.max_length_ratio * source_length + config.max_length_extra)
+    ratio = config.max_length_ratio * source_length
+    return math.floor(ratio + _ROUNDING) + config.max_length_extra

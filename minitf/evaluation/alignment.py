@@ -1,5 +1,6 @@
 """Which source token each written token looked at most."""
 
+import math
 from collections.abc import Sequence
 
 from minitf.decoding.batches import pad
@@ -44,8 +45,8 @@ def alignments(
         src = pad([[*sources[i], tokenizer.eos_id] for i in rows], tokenizer.pad_id).to(device)
         tgt = pad([[tokenizer.bos_id, *targets[i]] for i in rows], tokenizer.pad_id).to(device)
         weights = model.attention_maps(src, tgt)["cross"].float().mean((0, 2))  # (B, T, S)
-        end = (src == tokenizer.eos_id).unsqueeze(1)  # (B, 1, S); padding has no weight anyway
-        best = weights.masked_fill(end, -1.0).argmax(-1).tolist()
+        no_text = ((src == tokenizer.eos_id) | (src == tokenizer.pad_id)).unsqueeze(1)  # (B, 1, S)
+        best = weights.masked_fill(no_text, -math.inf).argmax(-1).tolist()
         for row, i in enumerate(rows):
             # Position t, which has read the tokens before it, writes token t.
             found[i] = best[row][: len(targets[i])]

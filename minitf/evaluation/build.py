@@ -121,19 +121,23 @@ def other_attention(
         The attention as a configuration, and what builds it.
 
     Raises:
-        UserError: as in `attention_factory`.
+        UserError: as in `attention_factory`; and a choice of options alone, such as a kernel, where
+            the stored attention is neither minitf's nor torch's.
     """
     if not (isinstance(choice, str | Mapping) or callable(choice)):
         raise UserError(f"attention must be a name, a mapping or a class, got {choice!r}")
+    if isinstance(choice, Mapping) and "_target_" not in choice:
+        _refuse_a_class_of_the_file(attention_path(stored))
     options = {k: v for k, v in stored.items() if k not in ("_target_", "_partial_", "kernel")}
     if is_named_by_the_user(attention_path(stored)):
         options = _known_options(options, choice)
     if callable(choice):
-        own = getattr(choice, "keywords", {})  # of a functools.partial
+        own = choice.keywords if isinstance(choice, functools.partial) else {}
+        build = choice.func if isinstance(choice, functools.partial) else choice
         options = {name: value for name, value in options.items() if name not in own}
-        name = f"{choice.__module__}.{getattr(choice, '__qualname__', choice)}"
+        name = f"{build.__module__}.{getattr(build, '__qualname__', build)}"
         bound = _fitting_options(name, choice, options)
-        return {"_target_": name, **bound}, functools.partial(choice, **bound)
+        return {"_target_": name, **own, **bound}, functools.partial(choice, **bound)
     given = {"_target_": choice} if isinstance(choice, str) else choice
     merged = {**options, **given, "_target_": attention_path(given)}
     return merged, attention_factory(merged)
@@ -160,16 +164,20 @@ def stored_attention(attention: Mapping[str, Any]) -> Callable[..., nn.Module]:
         UserError: The stored class is neither minitf's nor torch's.
     """
     target = attention_path(attention)
+    _refuse_a_class_of_the_file(target)
+    build = import_class(target)
+    if not (inspect.isclass(build) and issubclass(build, nn.Module)):
+        raise UserError(f"the run's attention {target!r} is no attention class: edit config.yaml")
+    return attention_factory(attention)
+
+
+def _refuse_a_class_of_the_file(target: str) -> None:
     if is_named_by_the_user(target):
         raise UserError(
             f"the run was trained with attention {target}, and a class that a file names is not "
             f"imported: name it yourself, with --attention {target} or, in Python, attention="
             f"{target!r}"
         )
-    build = import_class(target)
-    if not (inspect.isclass(build) and issubclass(build, nn.Module)):
-        raise UserError(f"the run's attention {target!r} is no attention class: edit config.yaml")
-    return attention_factory(attention)
 
 
 def import_class(path: str, key: str = "attention") -> Callable[..., nn.Module]:

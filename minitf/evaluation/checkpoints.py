@@ -166,13 +166,18 @@ def kept_checkpoints(run_dir: Path, which: str, number: int) -> list[Path]:
         number: How many.
     """
     directory = run_dir / "checkpoints"
-    kept = sorted(directory.glob("epoch-*.ckpt"))
+    kept = sorted(directory.glob("epoch-[0-9]*.ckpt"), key=_number)
     if which == "last":
         return kept[-number:]
-    kept = sorted(directory.glob("best-*.ckpt")) or kept
+    kept = sorted(directory.glob("best-[0-9]*.ckpt"), key=_number) or kept
     losses = {path: _validation_loss(run_dir, path) for path in kept}
     found = {path: loss for path, loss in losses.items() if loss is not None}
-    return sorted(sorted(found, key=lambda path: found[path])[:number])
+    return sorted(sorted(found, key=lambda path: found[path])[:number], key=_number)
+
+
+def _number(path: Path) -> int:
+    """Of the epoch or update: beyond 9999, names are not in this order."""
+    return int(re.findall(r"\d+", path.name)[0])
 
 
 def _validation_loss(run_dir: Path, path: Path) -> float | None:

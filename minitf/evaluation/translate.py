@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 import torch
 
+from minitf.config.errors import UserError
 from minitf.config.schema import DecodingConfig
 from minitf.decoding import Hypothesis, generate_all
 from minitf.model import Transformer
@@ -69,12 +71,15 @@ def translate_texts(
 
     Returns:
         A translation per text, in the order of the texts.
+
+    Raises:
+        UserError: as `generate` and `forced_tokens` do.
     """
     decoding = decoding or DecodingConfig()
     device = next(model.parameters()).device if device is None else torch.device(device)
     shown = [text if text.strip() else "" for text in texts]
     sources = [ids[:max_source_tokens] for ids in tokenizer.encode_batch(shown)]
-    forced = tokenizer.encode_batch(list(prefixes)) if prefixes is not None else None
+    forced = forced_tokens(tokenizer, prefixes) if prefixes is not None else None
     results: list[Translation | None] = [None] * len(texts)
     empty = [i for i, ids in enumerate(sources) if not ids]
     for i in empty:
@@ -102,6 +107,22 @@ def translate_texts(
     finally:
         model.train(was_training)
     return [result for result in results if result is not None]
+
+
+def forced_tokens(tokenizer: TextTokenizer, prefixes: Sequence[str]) -> list[list[int]]:
+    """The tokens of what translations must begin with.
+
+    Raises:
+        UserError: One holds a character that the vocabulary has no token for, or a lone surrogate.
+    """
+    forced = tokenizer.encode_batch(list(prefixes))
+    for prefix, ids in zip(prefixes, forced, strict=True):
+        if tokenizer.unk_id in ids:
+            raise UserError(
+                f"the prefix {shorten(prefix, 60)!r} holds a character that the vocabulary has no "
+                f"token for: leave it out"
+            )
+    return forced
 
 
 def _as_text(

@@ -77,7 +77,7 @@ def check(translator: Translator, directory: Path) -> Check:
         [token for token in row if token not in (eos, pad_id)]
         for row in probe(translator)[0].tolist()
     ]
-    length = 20
+    length = min(20, num_positions(translator) - 1)  # BOS needs one too
     found = engine.translate_batch(
         [[tokens[i] for i in row] for row in sources],
         beam_size=1,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from minitf.evaluation import Translator
-from minitf.evaluation.build import build_model
+from minitf.evaluation.build import attention_path, build_model, is_named_by_the_user
 from minitf.export.parts import (
     Check,
     compare_logits,
@@ -114,8 +114,7 @@ def check(translator: Translator, directory: Path) -> Check:
 def _traceable(translator: Translator) -> Any:
     """A copy on the CPU whose attention is plain mathematics."""
     model = translator.model
-    kind = type(model.decoder.layers[0].self_attn)
-    if not kind.__module__.startswith(("minitf.attention", "torch.nn")):
+    if is_named_by_the_user(attention_path(translator.config.attention)):
         return copy.deepcopy(model).cpu().eval()  # the user's own mathematics
     attention = {**translator.config.attention, "_target_": "custom", "kernel": "math"}
     plain = build_model(

@@ -1,5 +1,6 @@
 """The command `python train.py`: Hydra composes, `train` runs, errors are one line."""
 
+import io
 import math
 import os
 import signal
@@ -36,6 +37,8 @@ def main() -> None:
         # Before torch is loaded: where another program has a core, threads that spin for long at
         # each meeting take it in turns to wait, and training slows tenfold (tests/benchmarks).
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without "≠" loses no run
+        sys.stdout.reconfigure(errors="replace")
     register()
     _failures.clear()
     _finished.clear()

@@ -41,7 +41,8 @@ def report(
     }
     write_results(run_dir / "results.json", results, run)
     first = next(iter(results.values()))
-    (run_dir / "samples.txt").write_text(samples_text(first, settings.evaluation.samples))
+    samples = samples_text(first, settings.evaluation.samples)
+    (run_dir / "samples.txt").write_text(samples, encoding="utf-8")
     figures = write_figures(module, first, run_dir, console)
     log_results(trainer, results, figures)
 

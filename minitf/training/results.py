@@ -109,4 +109,5 @@ def write_results(path: Path, results: dict[str, SplitResult], run: dict[str, An
     figures = {name: result.figures() for name, result in results.items()}
     content = {**figures, **run}
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        partial.write_text(text, encoding="utf-8")

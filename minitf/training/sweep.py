@@ -37,7 +37,8 @@ def print_summary(
         failed: the names of the others.
         console: where the table goes.
     """
-    results = [json.loads((folder / "results.json").read_text()) for _, folder in runs]
+    files = [folder / "results.json" for _, folder in runs]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     names = short_names([name for name, _ in runs] + list(failed))
     splits = [key for key, value in results[0].items() if isinstance(value, dict)]
     table = Table(title="the sweep's runs", title_justify="left")

@@ -44,7 +44,8 @@ def test_files_are_measured(evaluate, tiny_run, files, sentences, tmp_path):
     assert sum(group["sentences"] for group in found["by_source_length"]) == len(sentences)
 
 
-def test_a_table_with_signatures_is_printed(evaluate, files):
+def test_a_table_with_signatures_is_printed(evaluate, files, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # on a terminal too narrow for it, too
     code, out, _ = evaluate(*files, "--tokenize", "none", "--lowercase")
     assert code == 0
     for heading in ("BLEU", "chrF", "TER", "exact match", "perplexity", "by source length"):

@@ -152,8 +152,13 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
 
 
 def test_the_last_update_is_validated_and_saved(train: Train, tmp_path: Path) -> None:
-    done = train("run_dir=run", "trainer.max_steps=7", "trainer.val_check_interval=5")
+    """And no result is lost in a locale that lacks the samples' ≠."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = train("run_dir=run", "trainer.max_steps=7", "trainer.val_check_interval=5",
+                 env=ascii_only)  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "reference ? " in done.stdout
+    assert "reference ≠ " in (tmp_path / "run" / "samples.txt").read_text(encoding="utf-8")
     assert [int(r["step"]) for r in _metrics(tmp_path / "run") if r["val/loss"]] == [5, 7]
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 7

@@ -253,6 +253,26 @@ def test_a_prefix_is_kept(translate):
     assert translate("--text", "A dog.", "--prefix", unseen)[1].startswith(unseen)
 
 
+def test_a_long_line_of_nothing_is_empty(translate, tmp_path):
+    file = tmp_path / "in.txt"
+    file.write_text(f"A dog.\n{' ' * 3000}\nA cat.\n")
+    code, out, _ = translate("--input", file)
+    assert code == 0
+    assert [line == "" for line in lines_of(out)] == [False, True, False]
+
+
+def test_a_prefix_that_cannot_be_kept_is_refused(translate, make_run, capsys, tmp_path):
+    output = tmp_path / "out.txt"
+    output.write_text("old")
+    torn = os.fsdecode(b"x\xff")
+    assert translate("--text", "A dog.", "--prefix", torn, "--output", output)[0] == 2
+    characters = make_run("tokenizer=char", "tokenizer.min_frequency=1")
+    text = ["--text", "A dog.", "--prefix", "A ☃", "--output", str(output)]
+    assert main(["translate", str(characters), *text]) == 2
+    assert "the prefix 'A ☃' holds a character that the vocabulary has" in capsys.readouterr().err
+    assert output.read_text() == "old"
+
+
 @pytest.mark.parametrize(
     ("bad", "message", "option"),
     [

@@ -208,6 +208,22 @@ def test_what_a_partial_binds_wins_over_what_is_stored():
         other_attention(stored, 3)
 
 
+def test_a_partial_is_recorded_as_its_class_and_options():
+    config, _ = other_attention(
+        {"add_zero_attn": True}, functools.partial(MultiHeadAttention, kernel="math")
+    )
+    assert config.pop("_target_") == "minitf.attention.module.MultiHeadAttention"
+    assert config == {"add_zero_attn": True, "kernel": "math"}
+
+
+def test_options_alone_replace_no_class_of_the_users_own():
+    """Else a kernel would bring minitf's attention in the place of another, without a word."""
+    with pytest.raises(UserError, match=r"trained with attention my\.Window, .* name it yourself"):
+        other_attention({"_target_": "my.Window"}, {"kernel": "math"})
+    config, _ = other_attention({"_target_": "torch"}, {"kernel": "math"})
+    assert config["_target_"] == "minitf.attention.MultiHeadAttention"
+
+
 def test_a_class_keeps_its_own_default_kernel(user_module):
     name = user_module(
         """

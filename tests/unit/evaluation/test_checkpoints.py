@@ -60,6 +60,12 @@ def test_each_name_chooses_its_weights(run_dir, checkpoint, value):
     assert chosen(run_dir, checkpoint) == value
 
 
+def test_epochs_are_in_order_beyond_four_digits(tmp_path):
+    for epoch in (9998, 9999, 10000, 10001):
+        write(tmp_path / "checkpoints" / f"epoch-{epoch:04d}.ckpt", epoch)
+    assert chosen(tmp_path, "average:last:2") == 10000.5
+
+
 def test_the_best_validations_go_before_the_best_epochs(run_dir):
     for epoch, value in ((0, 40), (1, 50), (2, 60)):  # losses 3, 1, 2
         step = 100 * (epoch + 1)

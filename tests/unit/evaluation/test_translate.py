@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.schema import DecodingConfig, DecodingMethod
 from minitf.decoding.batches import length_batches
 from minitf.evaluation import load
@@ -92,6 +93,32 @@ def test_batches_are_within_the_budget_and_hold_each_sentence_once():
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) * 3 <= 102
     longest = [max(lengths[i] for i in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
+
+
+@pytest.fixture
+def below_zero():
+    """An attention whose weights are all negative, but for padding."""
+
+    class BelowZero(MultiHeadAttention):
+        supports_cache = False
+
+        def forward(self, *args, **kwargs):
+            out, weights = super().forward(*args, **kwargs)
+            return out, None if weights is None else torch.where(weights > 0, weights - 1.5, 0.0)
+
+    return BelowZero
+
+
+def test_alignment_never_points_at_padding(tiny_run, below_zero, sentences):
+    """Whatever the weights are, and whatever else is in the batch."""
+    other = load(tiny_run, device="cpu", attention=below_zero)
+    pairs = [(other.tokenizer.encode(s), other.tokenizer.encode(t)) for s, t in sentences]
+    pairs.sort(key=lambda pair: len(pair[0]))
+    assert len(pairs[0][0]) < len(pairs[-1][0])
+    together = alignments(other.model, other.tokenizer, *map(list, zip(*pairs, strict=True)))
+    for (source, target), aligned in zip(pairs, together, strict=True):
+        assert max(aligned) < len(source)
+        assert alignments(other.model, other.tokenizer, [source], [target]) == [aligned]
 
 
 def test_alignment_is_where_the_mean_cross_attention_is_largest(loaded, sentences):

@@ -58,6 +58,13 @@ def test_greedy_output_is_equal(exported, name):
     assert len({tuple(ids) for ids, _ in found}) > 1
 
 
+def test_few_positions_are_enough_for_the_check(exported):
+    """`export` itself runs the engine, which has no answer beyond the last position."""
+    translator, directory = exported("few_positions")
+    assert translator.model.max_positions == 11
+    assert (directory / "model.bin").is_file()
+
+
 def test_scores_are_the_models_log_probabilities(exported):
     translator, directory = exported("pre_sinusoidal")
     tokenizer = translator.tokenizer

@@ -61,3 +61,25 @@ def test_logits_are_equal_at_any_size(exports, tokens, name):
 
 def test_the_example_of_the_model_card_runs(exports, run_example):
     run_example(*exports["small"])
+
+
+def test_a_users_own_attention_in_the_encoder_alone(make_run, tmp_path):
+    script = """
+import sys, minitf
+from minitf.attention import MultiHeadAttention
+from minitf.export import export
+
+class Sharp(MultiHeadAttention):
+    def forward(self, query, key, value, **kwargs):
+        return super().forward(3 * query, key, value, **kwargs)
+
+model = minitf.load(sys.argv[1], device="cpu", attention=Sharp)
+assert export(model, "onnx", sys.argv[2]).passed
+"""
+    small = ["model.num_encoder_layers=1", "model.num_decoder_layers=1"]
+    run = make_run(*small, "model.attention_in=[encoder]")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(run), str(tmp_path / "out")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
