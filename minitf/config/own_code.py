@@ -39,4 +39,5 @@ def refusal_of_own_code(error: BaseException) -> UserError | None:
 
 def _is_the_users(file: str) -> bool:
     path = os.path.realpath(file)
-    return os.path.isfile(path) and not path.startswith(_LIBRARIES)
+    generated = "torchinductor_" in path  # by torch.compile, in its cache
+    return os.path.isfile(path) and not generated and not path.startswith(_LIBRARIES)

@@ -8,6 +8,7 @@ from minitf.config import UserError
 from minitf.config.compose import GROUPS, load_config
 from minitf.config.messages import places_of
 from minitf.config.schema import TrainConfig
+from minitf.training.resume import stored_groups
 
 
 def prepared(arguments: list[str]) -> list[str]:
@@ -94,6 +95,7 @@ def _with_run_dir(arguments: list[str]) -> list[str]:
     run_dir = Path(resumes[-1].strip("'\""))
     if not run_dir.is_dir():
         raise UserError(f"resume={resumes[-1]}: no such run directory")
-    if not any(a.startswith("data=") for a in arguments):  # so that its keys can be overridden
-        arguments = [f"data={load_config(run_dir / 'config.yaml').data.name}", *arguments]
+    for group in stored_groups(load_config(run_dir / "config.yaml")):  # whose keys can be typed
+        if not any(a.startswith(f"{group.partition('=')[0]}=") for a in arguments):
+            arguments = [group, *arguments]
     return [*arguments, f"run_dir={resumes[-1]}"]

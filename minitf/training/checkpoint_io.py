@@ -1,12 +1,14 @@
 """Checkpoints that are whole or not there."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from minitf.config.errors import UserError
 from minitf.config.whole_file import whole_file
 from minitf.evaluation.checkpoints import read_checkpoint
 
@@ -21,13 +23,28 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Save a checkpoint under a path of the local file system."""
+        """Save a checkpoint under a path of the local file system.
+
+        Raises:
+            UserError: it cannot be written; what was there before still is.
+        """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as partial, partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with whole_file(target) as partial, partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            if not isinstance(error, OSError) and "inline_container" not in str(error):
+                raise
+            # Of a full disk torch says only that its own count of bytes does not fit.
+            reason = (error.strerror if isinstance(error, OSError) else None) or "too little room"
+            free = shutil.disk_usage(target.parent).free / 1e6
+            raise UserError(
+                f"{target} could not be written ({reason}; {free:,.0f} MB are free there): make "
+                f"room, and go on with resume=RUN_DIR"
+            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

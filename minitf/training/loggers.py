@@ -29,7 +29,10 @@ class _KeepingWriter(ExperimentWriter):
         if not path.is_file():
             return
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            rows = [
+                row for row in csv.DictReader(file)
+                if (row["step"] or "").isdecimal() and int(row["step"]) <= step  # else it is torn
+            ]  # fmt: skip
         with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()

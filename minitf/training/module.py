@@ -75,6 +75,11 @@ class TranslationModule(LightningModule):
         return sums.loss / self._divisor(batch)
 
     @property
+    def tokens_not_logged(self) -> int:
+        """Target tokens since the last `pop_totals`, on this device."""
+        return int(self._total_tokens)
+
+    @property
     def mid_update(self) -> bool:
         """Whether an update has some of its micro-batches and waits for more."""
         return self._window_tokens > 0
@@ -152,7 +157,9 @@ class TranslationModule(LightningModule):
     ) -> None:
         """Clip as `trainer.gradient_clip_val` says, and keep the norm for the log."""
         if gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            # Not by Lightning, which refuses it where the optimiser is fused.
+            if gradient_clip_val:
+                torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
             return
         limit = gradient_clip_val or math.inf
         # foreach: one kernel for all parameters.

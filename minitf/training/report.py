@@ -32,11 +32,12 @@ def report(
 ) -> None:
     """Print the results; write results.json, samples.txt and the figures; log them to wandb."""
     seconds = monitor.train_seconds
+    tokens = monitor.train_tokens + module.tokens_not_logged  # of a run that is only tested again
     run: dict[str, Any] = {
         "updates": trainer.global_step,
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "train_seconds": round(seconds, 3),
-        "tokens_per_second": round(monitor.train_tokens / max(seconds, 1e-9), 1),
+        "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
         **environment(trainer.strategy.root_device),
     }
     write_results(run_dir / "results.json", results, run)

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from minitf.config import UserError
-from minitf.config.compose import GROUPS, load_config, plain
+from minitf.config.compose import GROUPS, config_dir, load_config, plain
 
 
 def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
@@ -22,9 +22,10 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     """
     run_dir = Path(composed.resume).resolve()
     config = load_config(run_dir / "config.yaml")
+    groups = stored_groups(config)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0]
-        if key in ("resume", "run_dir") or override == f"data={config.data.name}":
+        if key in ("resume", "run_dir") or override in groups:
             continue
         if key in ("experiment", "debug"):
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")
@@ -37,6 +38,13 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     config.resume = composed.resume
     config.run_dir = str(run_dir)
     return config
+
+
+def stored_groups(config: DictConfig) -> list[str]:
+    """The overrides under which Hydra knows the keys of a run's own data and callbacks."""
+    known = {file.stem for file in (config_dir() / "callbacks").glob("*.yaml")}
+    callbacks = sorted(known.intersection(config.callbacks or {}))
+    return [f"data={config.data.name}", *([f"callbacks=[{','.join(callbacks)}]"] * bool(callbacks))]
 
 
 def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:

@@ -33,6 +33,7 @@ from minitf.evaluation.checkpoints import (
 from minitf.model import ATTENTION_ROLES, Transformer
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
+    AtOnce,
     Autosave,
     FinalValidation,
     Interrupted,
@@ -151,6 +152,7 @@ def _train(
     monitor = Monitor(settings.trainer.get("log_every_n_steps") or 50)
     best, *others = checkpoint_callbacks(run_dir / "checkpoints", settings.evaluation)
     last = run_dir / "checkpoints" / "last.ckpt"
+    interruption = Interruption(lambda: trainer.save_checkpoint(last))
     trainer = build_trainer(
         options,
         run_dir,
@@ -160,15 +162,15 @@ def _train(
             monitor,
             *([Progress(monitor, console)] if options.get("enable_progress_bar", True) else []),
             FinalValidation(),
-            Autosave(lambda: trainer.save_checkpoint(last)),  # after what counts the update
             best,
             *others,
-            Interruption(lambda: trainer.save_checkpoint(last)),
+            Autosave(lambda: trainer.save_checkpoint(last)),
+            interruption,
         ],
     )
     if settings.cuda_graphs:
         check_cuda_graphs(settings, trainer)
-    resumed_at = _resume_point(last, stored, model) if resume else None
+    resumed_at, epochs = _resume_point(last, stored, model) if resume else (None, 0)
     if resumed_at is not None and resumed_at > trainer.max_steps > 0:
         raise UserError(
             f"trainer.max_steps={trainer.max_steps} is fewer than the {resumed_at} updates that "
@@ -196,7 +198,22 @@ def _train(
             "trainer.max_steps above that trains on",
             highlight=False,
         )
-    _fit(settings, trainer, module, data, run_dir, console)
+    elif resumed_at is not None and 0 < (trainer.max_epochs or 0) <= epochs:
+        console.print(
+            f"           it has made {epochs:,} epochs already and is tested again; "
+            "trainer.max_epochs above that trains on",
+            highlight=False,
+        )
+    try:
+        _fit(settings, trainer, module, data, run_dir, console)
+    except AtOnce:
+        raise KeyboardInterrupt from None
+    except UserError:
+        raise
+    except Exception as error:
+        if interruption.received and not isinstance(error, Interrupted):
+            raise KeyboardInterrupt from error  # it went to a process of ours too, as a compiler
+        raise
     if not trainer.is_global_zero:
         return None
     results = _test(settings, module, splits, run_dir, trainer, console)
@@ -223,7 +240,7 @@ def _fit(
     try:
         with suited_to_batches(trainer.strategy.root_device, data.longest):
             trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        if not last.is_file():  # without a validation nothing else saves it
+        if not last.is_file():  # no update was made
             trainer.save_checkpoint(last)
     except Interrupted as interrupted:
         console.print(
@@ -256,8 +273,8 @@ def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
     )
 
 
-def _resume_point(last: Path, stored: dict[str, Any], model: Transformer) -> int:
-    """The update that a run goes on after.
+def _resume_point(last: Path, stored: dict[str, Any], model: Transformer) -> tuple[int, int]:
+    """The update that a run goes on after, and the whole epochs before it.
 
     Raises:
         UserError: there is no checkpoint, or it was trained with another tokenizer, on other data,
@@ -289,7 +306,8 @@ def _resume_point(last: Path, stored: dict[str, Any], model: Transformer) -> int
             f"{last} holds other weights than the model that was asked for ({len(other)} differ, "
             f"such as {other[0]}): leave attention as the run has it"
         )
-    return int(checkpoint["global_step"])
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return int(checkpoint["global_step"]), int(epochs)
 
 
 def _pairs(split: Dataset, limit: int | None) -> tuple[list[str], list[str]]:
@@ -319,8 +337,11 @@ def _test(
         }
         AtomicCheckpointIO().save_checkpoint(content, directory / "average.ckpt")
         module.model.load_state_dict(state)
-    elif (directory / "best.ckpt").is_file():
-        module.model.load_state_dict(model_weights(read_checkpoint(directory / "best.ckpt")))
+    else:  # without a validation there is no best
+        best, last = directory / "best.ckpt", directory / "last.ckpt"
+        module.model.load_state_dict(
+            model_weights(read_checkpoint(best if best.is_file() else last))
+        )
     device = trainer.strategy.root_device
     module.to(device)
     limit = settings.evaluation.test_sentences

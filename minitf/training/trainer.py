@@ -12,7 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
@@ -40,28 +40,33 @@ def quiet_lightning() -> None:
         ".*but have no logger configured.*",
         ".*Total length of `.*` across ranks is zero.*",
         ".*lr_scheduler.step.. before .optimizer.step.*",
-        ".*The dirpath has changed from.*",
         ".*The `srun` command is available.*",
         ".*to accumulate the metric across devices.*",  # each validates the whole
     ):
         warnings.filterwarnings("ignore", message=pattern)
 
 
-class BestSeveral(ModelCheckpoint):
+class Kept(ModelCheckpoint):
+    """Lightning's, which would forget what it kept where the run's directory was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Look for the same files where the run is now."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+        paths = {key: here(value) for key, value in state_dict.items() if key.endswith("_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved = {**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath}
+        super().load_state_dict(moved)
+
+
+class BestSeveral(Kept):
     """A class of its own, for Lightning tells the states of callbacks in a checkpoint by class."""
 
 
-class LastOfUpdate(ModelCheckpoint):
-    """Leaves out what cannot be resumed: a validation in the middle of an accumulation."""
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, unless gradients wait for more."""
-        if not pl_module.mid_update:
-            super().on_validation_end(trainer, pl_module)
-
-
 def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[ModelCheckpoint]:
-    """`best.ckpt` by validation loss; those to average at the end; `last.ckpt` at each validation.
+    """`best.ckpt` by validation loss; those to average at the end.
 
     Args:
         directory: where they go.
@@ -80,11 +85,13 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
     }
-    lowest: dict[str, Any] = {"monitor": "val/loss", "mode": "min", **plain_names}
-    callbacks = [ModelCheckpoint(directory, filename="best", **lowest)]
+    lowest: dict[str, Any] = {
+        "monitor": "val/loss", "mode": "min", "save_on_train_epoch_end": False, **plain_names
+    }  # fmt: skip
+    callbacks: list[ModelCheckpoint] = [Kept(directory, filename="best", **lowest)]
     if evaluation.average_last:
         callbacks.append(
-            ModelCheckpoint(
+            Kept(
                 directory,
                 filename="epoch-{epoch:04d}",
                 monitor="step",
@@ -99,9 +106,6 @@ def checkpoint_callbacks(directory: Path, evaluation: EvaluationConfig) -> list[
         callbacks.append(
             BestSeveral(directory, filename="best-{step:07d}", save_top_k=several, **lowest)
         )
-    # After the others, whose state it holds. save_last of the one that keeps the best would write
-    # it only when there is a new best.
-    callbacks.append(LastOfUpdate(directory, filename="last", **plain_names))
     return callbacks
 
 

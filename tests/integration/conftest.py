@@ -1,12 +1,15 @@
-"""Runs of `python train.py` as a user starts them: a process of its own, in an empty folder."""
+"""Runs of `python train.py` as a user starts them, in an empty folder."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from minitf.training.command import main
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 TOY = [
@@ -34,11 +37,12 @@ TOY = [
 """A run of seconds through every stage."""
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., int]
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """`train(*overrides, env=…)` runs the toy configuration with overrides in an empty folder."""
+    """`train(*overrides, env=…)` runs the toy configuration with overrides, as another process."""
 
     def run(
         *overrides: str,
@@ -57,3 +61,24 @@ def train(tmp_path: Path) -> Train:
         )
 
     return run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run(*overrides)` is `python train.py` in this process; its exit code."""
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it: let pytest take it back
+
+    def call(*overrides: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+        return 0
+
+    return call

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from minitf.training.command import main
-from tests.integration.conftest import TOY
+from tests.integration.conftest import TOY, Run
 from tests.integration.test_bit_identical_runs import numbers
 
 
@@ -27,27 +24,6 @@ class SignalAt(Callback):
         """Send it."""
         if trainer.global_step == self.update:
             os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`run(*overrides)` is `python train.py` in this process; its exit code."""
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it: let pytest take it back
-
-    def call(*overrides: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
-        try:
-            main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-        return 0
-
-    return call
 
 
 EPOCHS = [
@@ -75,7 +51,7 @@ CUT = [
     ids=["epochs", "updates", "each", "cut"],
 )
 def test_a_run_goes_on_as_if_never_stopped(
-    run: Callable[..., int], tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]
+    run: Run, tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]
 ) -> None:
     """Stopped so many epochs and updates after its start."""
     common = [*TOY, *overrides, "model.dropout=0.1"]

@@ -2,21 +2,51 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from minitf.training.callbacks.due import epoch_ends
 
 
-class FinalValidation(Callback):
+class FinalValidation(Checkpoint):
     """Asks for a validation after the last update, so that its weights can become `best.ckpt`.
 
     Lightning validates after a batch at which the training was told to stop, if it validates in
-    this epoch at all.
+    this epoch at all. What tells it to stop within an accumulation (a timer, early stopping after a
+    validation there) is held back until the update is whole: half of it could not be resumed.
+
+    A Checkpoint for the order alone: Lightning calls those after all others, which may tell the
+    training to stop.
     """
+
+    def __init__(self) -> None:
+        self._held_back = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell the training to stop where it would do so by itself."""
-        if trainer.global_step >= trainer.estimated_stepping_batches:
+        """Tell the training to stop where it would do so by itself, or was told to."""
+        if pl_module.mid_update:
+            self._hold_back(trainer)
+            return
+        if self._held_back or _is_last(trainer):
             trainer.should_stop = True
-            if trainer.check_val_every_n_epoch is not None:
-                trainer.check_val_every_n_epoch = 1
+        if trainer.should_stop and trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on to the end of the update."""
+        if trainer.state.fn == "fit" and pl_module.mid_update:
+            self._hold_back(trainer)
+
+    def _hold_back(self, trainer: Trainer) -> None:
+        self._held_back = self._held_back or trainer.should_stop
+        trainer.should_stop = False
+
+
+def _is_last(trainer: Trainer) -> bool:
+    """Whether no update follows; an epoch's length may differ from the one before."""
+    if 0 < trainer.max_steps <= trainer.global_step:
+        return True
+    epochs = trainer.max_epochs
+    return epochs is not None and 0 < epochs <= trainer.current_epoch + 1 and epoch_ends(trainer)

@@ -26,6 +26,10 @@ class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
         self.exit_code = 128 + signum
 
 
+class AtOnce(BaseException):
+    """A second Ctrl-C: Lightning would answer a KeyboardInterrupt with an exit code of its own."""
+
+
 class Interruption(Checkpoint):
     """Stops at the end of the update during which a signal came.
 
@@ -50,6 +54,11 @@ class Interruption(Checkpoint):
         self._updates = 0
         self._asked = 0
 
+    @property
+    def received(self) -> bool:
+        """Whether a signal came."""
+        return self._signal is not None
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, which set its handlers before."""
         self._updates = self._asked = trainer.global_step
@@ -62,7 +71,7 @@ class Interruption(Checkpoint):
             self._signal, self._received = signum, now
         elif signum == signal.SIGINT and now - self._received > SAME_KEY_PRESS:
             self._restore()
-            raise KeyboardInterrupt
+            raise AtOnce
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,11 +97,15 @@ class Interruption(Checkpoint):
             self._stop_if_asked_to(trainer)
 
     def _stop_if_asked_to(self, trainer: Trainer) -> None:
-        """Several processes must stop after the same update."""
         self._asked = trainer.global_step
-        if trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False):
+        if self._is_asked_to(trainer):
             self._save()
             raise Interrupted(self._signal or signal.SIGTERM)
+
+    def _is_asked_to(self, trainer: Trainer) -> bool:
+        """Several processes must stop after the same update."""
+        asked = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+        return bool(asked)
 
     def _restore(self) -> None:
         for signum, handler in self._previous.items():
@@ -107,6 +120,7 @@ class Interruption(Checkpoint):
             self._restore()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop where a signal came after the last update; else give the signals back."""
-        self._stop_if_asked_to(trainer)
+        """Stop where a signal came after the last update, which is saved; give the signals back."""
+        if self._is_asked_to(trainer):
+            raise Interrupted(self._signal or signal.SIGTERM)
         self._restore()

@@ -37,6 +37,7 @@ class Monitor(Callback):
         self._since: float | None = None
         self._window_seconds = 0.0
         self._logged_step: int | None = None
+        self._lr = 0.0
         self._epoch = 0  # of the last batch: at the end Lightning has counted on
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,6 +79,12 @@ class Monitor(Callback):
         self._log(trainer)
         self._pause_clock()
 
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Note the learning rate: when the update is logged the schedule has gone on."""
+        self._lr = optimizer.param_groups[0]["lr"]
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -103,7 +110,7 @@ class Monitor(Callback):
         self.latest = {
             "train/loss": loss / tokens,
             "train/nll": nll / tokens,
-            "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/lr": self._lr,
             "train/tokens_per_second": tokens / max(seconds, 1e-9),
         }
         if grad_norm is not None:

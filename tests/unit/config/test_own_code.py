@@ -65,3 +65,15 @@ def test_an_error_of_a_library_is_not_the_users(capsys: pytest.CaptureFixture[st
         refusal_of_own_code(caught.value.with_traceback(caught.value.__traceback__.tb_next)) is None
     )
     assert not capsys.readouterr().err
+
+
+def test_what_torch_generates_is_not_the_users(tmp_path: Path) -> None:
+    """Of an error while it is compiled, such as a compiler that Ctrl-C ends, too."""
+    generated = tmp_path / "torchinductor_somebody" / "kernel.py"
+    generated.parent.mkdir()
+    generated.write_text("raise RuntimeError('no kernel')")
+    with pytest.raises(RuntimeError) as caught:
+        exec(compile(generated.read_text(), str(generated), "exec"))
+    error = caught.value
+    assert error.__traceback__ is not None
+    assert refusal_of_own_code(error.with_traceback(error.__traceback__.tb_next)) is None

@@ -28,6 +28,8 @@ def test_a_resumed_run_keeps_the_rows_up_to_its_checkpoint(tmp_path: Path) -> No
     first = RunCsvLogger(tmp_path)
     for step in (10, 20, 30):
         first.log_metrics({"loss": float(step)}, step=step)
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("4")  # killed while it wrote
     second = RunCsvLogger(tmp_path)
     second.experiment.drop_after(20)
     second.log_metrics({"loss": 0.5, "new": 1.0}, step=30)

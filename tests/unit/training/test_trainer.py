@@ -1,27 +1,27 @@
 """What is kept on disk, and when."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from unittest.mock import patch
 
 import pytest
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch
 
 from minitf.config.schema import EvaluationConfig
 from minitf.training.trainer import checkpoint_callbacks
 
 
-@pytest.mark.parametrize("mid_update", [False, True])
-def test_what_is_resumed_holds_whole_updates(tmp_path: Path, mid_update: bool) -> None:
-    """The best weights are whole at any time; the last ones go with gradients."""
-    saved: list[Any] = []
-    trainer: Any = object()
-    module: Any = SimpleNamespace(mid_update=mid_update)
-    with patch.object(
-        ModelCheckpoint, "on_validation_end", lambda self, *_: saved.append(self.filename)
+@pytest.mark.parametrize("options", [{}, {"average_last": 2}, {"average_best": 2}])
+def test_a_run_that_was_moved_keeps_its_best(tmp_path: Path, options: dict[str, int]) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    evaluation = EvaluationConfig(**options)
+    for before, after in zip(
+        checkpoint_callbacks(old, evaluation), checkpoint_callbacks(new, evaluation), strict=True
     ):
-        for callback in checkpoint_callbacks(tmp_path, EvaluationConfig()):
-            callback.on_validation_end(trainer, module)
-    assert ("last" in saved) is not mid_update
-    assert "best" in saved
+        assert before.state_key == after.state_key
+        before.best_model_path = before.kth_best_model_path = str(old / "a.ckpt")
+        before.best_k_models = {str(old / "a.ckpt"): torch.tensor(1.5)}
+        before.best_model_score = before.kth_value = torch.tensor(1.5)
+        after.load_state_dict(before.state_dict())
+        assert after.best_model_score == 1.5
+        assert after.best_model_path == after.kth_best_model_path == str(new / "a.ckpt")
+        assert list(after.best_k_models) == [str(new / "a.ckpt")]
+        assert after.last_model_path == ""
