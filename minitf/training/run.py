@@ -2,20 +2,16 @@
 
 import contextlib
 import os
-import shlex
 import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from datasets import Dataset, DatasetDict
 from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
 
-from minitf.attention.errors import AttentionError, OutputError
-from minitf.attention.kernels.fused import suited_to_batches
 from minitf.batching import EncodedPairs
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
@@ -33,20 +29,19 @@ from minitf.evaluation.checkpoints import (
 from minitf.model import ATTENTION_ROLES, Transformer
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
-    AtOnce,
     Autosave,
     FinalValidation,
-    Interrupted,
     Interruption,
     Monitor,
     Progress,
     RandomState,
 )
 from minitf.training.checkpoint_io import AtomicCheckpointIO
-from minitf.training.checks import CACHE_RULE, check_cuda_graphs, check_lengths, check_settings
+from minitf.training.checks import check_cuda_graphs, check_lengths, check_settings
 from minitf.training.data import TranslationData
 from minitf.training.directory import RANK_CONFIG, begin, held, shown
 from minitf.training.environment import device_name
+from minitf.training.fit import fit
 from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
 from minitf.training.report import report
@@ -55,7 +50,6 @@ from minitf.training.sweep import Sweep
 from minitf.training.trainer import (
     build_trainer,
     checkpoint_callbacks,
-    lightning_refusal,
     quiet_lightning,
     user_callbacks,
 )
@@ -204,65 +198,12 @@ def _train(
             "trainer.max_epochs above that trains on",
             highlight=False,
         )
-    try:
-        _fit(settings, trainer, module, data, run_dir, console)
-    except AtOnce:
-        raise KeyboardInterrupt from None
-    except UserError:
-        raise
-    except Exception as error:
-        if interruption.received and not isinstance(error, Interrupted):
-            raise KeyboardInterrupt from error  # it went to a process of ours too, as a compiler
-        raise
+    fit(settings, trainer, module, data, interruption, run_dir, console)
     if not trainer.is_global_zero:
         return None
     results = _test(settings, module, splits, run_dir, trainer, console)
     report(settings, results, module, trainer, monitor, run_dir, console, shown(run_dir))
     return None if best.best_model_score is None else float(best.best_model_score)
-
-
-def _fit(
-    settings: TrainConfig,
-    trainer: Trainer,
-    module: TranslationModule,
-    data: TranslationData,
-    run_dir: Path,
-    console: Console,
-) -> None:
-    """Train to the end, from `last.ckpt` where the run is resumed.
-
-    Raises:
-        UserError: what went wrong on the way, where a user can put it right.
-        Interrupted: a signal ended the training.
-    """
-    last = run_dir / "checkpoints" / "last.ckpt"
-    start = None if settings.resume is None else last
-    try:
-        with suited_to_batches(trainer.strategy.root_device, data.longest):
-            trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        if not last.is_file():  # no update was made
-            trainer.save_checkpoint(last)
-    except Interrupted as interrupted:
-        console.print(
-            f"stopped after update {trainer.global_step} ({interrupted}); "
-            f"go on with: python train.py {shlex.quote(f'resume={shown(run_dir)}')}",
-            highlight=False,
-        )
-        raise
-    except torch.OutOfMemoryError as error:
-        graphs = ", or cuda_graphs=false" if settings.cuda_graphs else ""
-        raise UserError(
-            f"the device is out of memory after update {trainer.global_step}: take a smaller "
-            f"batching.tokens (it is {settings.batching.tokens}), with more "
-            f"trainer.accumulate_grad_batches{graphs}"
-        ) from error
-    except AttentionError as error:  # such as a kernel that cannot do what training asks of it
-        hint = "" if isinstance(error, OutputError) else _cache_hint(settings, module.model)
-        raise UserError(f"attention: {error}{hint}") from error
-    except Exception as error:
-        if refusal := lightning_refusal(error):
-            raise UserError(f"trainer: {refusal}") from error
-        raise
 
 
 def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
@@ -354,13 +295,6 @@ def _test(
             module.model, module.tokenizer, sources, references, settings.evaluation, device
         )
     return results
-
-
-def _cache_hint(settings: TrainConfig, model: Transformer) -> str:
-    own = is_named_by_the_user(attention_path(settings.attention))
-    if not own or model.training or model.new_state() is None:
-        return ""
-    return f"; {CACHE_RULE}"
 
 
 def _counted(kind: str, pairs: EncodedPairs) -> str:
