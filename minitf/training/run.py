@@ -30,6 +30,7 @@ from minitf.model import ATTENTION_ROLES, Transformer
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
     Autosave,
+    EpochEnd,
     FinalValidation,
     Interruption,
     Monitor,
@@ -152,6 +153,7 @@ def _train(
         run_dir,
         [
             *user_callbacks(settings.callbacks),
+            EpochEnd(),
             RandomState(),
             monitor,
             *([Progress(monitor, console)] if options.get("enable_progress_bar", True) else []),

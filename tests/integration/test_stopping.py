@@ -30,6 +30,8 @@ EPOCHS = [
     "data.train_size=200", "trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=null",
     "evaluation.average_last=2", "trainer.log_every_n_steps=3",
 ]  # fmt: skip
+SELDOM = ["data.train_size=200", "trainer.val_check_interval=100"]
+"""No validation where an epoch ends."""
 UPDATES = ["trainer.val_check_interval=10", "evaluation.average_best=2"]
 EACH = ["data.train_size=16", "trainer.val_check_interval=1", "evaluation.average_best=2"]
 """Epochs of one batch, with a validation each."""
@@ -46,9 +48,10 @@ CUT = [
         (EPOCHS, [(1, 0), (0, 40)]),
         (UPDATES, [(0, 10), (0, 40)]),
         (EACH, [(0, 7)]),
-        (CUT, [(0, 7)]),
+        (CUT, [(0, 7), (2, 0)]),
+        (SELDOM, [(1, 0)]),
     ],
-    ids=["epochs", "updates", "each", "cut"],
+    ids=["epochs", "updates", "each", "cut", "seldom"],
 )
 def test_a_run_goes_on_as_if_never_stopped(
     run: Run, tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]

@@ -2,6 +2,7 @@
 
 from minitf.training.callbacks.autosave import Autosave
 from minitf.training.callbacks.ema import EMAWeightAveraging
+from minitf.training.callbacks.epoch_end import EpochEnd
 from minitf.training.callbacks.final_validation import FinalValidation
 from minitf.training.callbacks.interruption import AtOnce, Interrupted, Interruption
 from minitf.training.callbacks.monitor import Monitor
@@ -12,6 +13,7 @@ __all__ = [
     "AtOnce",
     "Autosave",
     "EMAWeightAveraging",
+    "EpochEnd",
     "FinalValidation",
     "Interrupted",
     "Interruption",
