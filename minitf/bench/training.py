@@ -58,6 +58,12 @@ _FORCED = (
 """One micro-batch an update, no validation, and only what every library can do."""
 
 
+_OF_THE_BENCH = {
+    "trainer.precision": "use --precision",
+    "trainer.accelerator": "it measures the GPU where there is one, else the CPU",
+    "trainer.devices": "it measures one device",
+}
+
 CUDA_BATCH = 25_000
 """Source and target positions of a batch on a GPU where none is given: fewer leave it idle."""
 
@@ -159,6 +165,9 @@ def _refuse_forced(overrides: Sequence[str]) -> None:
     forced = {text.partition("=")[0] for text in _FORCED}
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
+        if key in _OF_THE_BENCH or key.startswith(("callbacks", "optimizer.", "schedule.")):
+            advice = _OF_THE_BENCH.get(key, "it would change one row alone")
+            raise UserError(f"bench training takes no {override}: {advice}")
         if key in forced:
             value = next(text for text in reversed(_FORCED) if text.partition("=")[0] == key)
             raise UserError(

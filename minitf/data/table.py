@@ -262,6 +262,10 @@ def _column(names: list[str], name: str, place: str, advice: str = _TWO_OF_THEM)
 def _json_text(row: dict[str, Any], name: str, place: str) -> str:
     if name not in row:
         row = dict(_flat(row))
+    parts = name.split(".")
+    objects = (".".join(parts[:count]) for count in range(1, len(parts)))
+    if name not in row and any(row.get(place, "") is None for place in objects):
+        return ""  # no object at all, as parquet has it
     _column(list(row), name, place)
     value = row[name]
     if value is None:

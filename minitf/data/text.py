@@ -89,8 +89,9 @@ def open_binary(path: Path) -> BinaryIO:
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file; {listing(path.parent)}")
+    packed = path.suffix.lower() == ".gz"
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 

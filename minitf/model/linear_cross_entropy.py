@@ -64,11 +64,12 @@ class LinearCrossEntropy(torch.autograd.Function):
         )
 
         w_y = weight[target]
-        w_sum = weight.sum(0)
         sums = grad_weight.dtype  # of terms in half precision too
+        w_sum = weight.sum(0, dtype=sums)
         log_sum = (log_sums * counts).sum(dtype=sums)
         nll = (nlls * counts).sum(dtype=sums)
-        uniform = log_sum - (h @ w_sum).sum(dtype=sums) / V
+        # No product of matrices: autocast would compute that in half precision, where it overflows.
+        uniform = log_sum - (h * w_sum).sum(dtype=sums) / V
         loss = (1 - label_smoothing) * nll + label_smoothing * uniform
         if r_drop:
             loss += r_drop / 2 * (divergence * counts[::2]).sum(dtype=sums)
@@ -111,7 +112,8 @@ def _softmax_part(
     """
     N, V, dtype = h.size(0), weight.size(0), weight.dtype
     device = h.device.type
-    half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+    autocast = torch.is_autocast_enabled(device) and dtype != torch.float64  # which it leaves alone
+    half = torch.get_autocast_dtype(device) if autocast else dtype
     passes = 2 if r_drop else 1  # whose blocks are halved: there are twice as many tensors
     size = _block_bytes(device, half != dtype) // passes
     rows = max(1, min(N, size // (V * weight.element_size())) // passes) * passes

@@ -103,8 +103,10 @@ def _check(config: TokenizerConfig) -> None:
         )
     if config.vocab_size > _MOST:
         raise UserError(f"tokenizer.vocab_size must be at most {_MOST:,}, got {config.vocab_size}")
-    if config.min_frequency < 1:
-        raise UserError(f"tokenizer.min_frequency must be at least 1, got {config.min_frequency}")
+    if not 1 <= config.min_frequency <= _MOST:
+        raise UserError(
+            f"tokenizer.min_frequency must be from 1 to {_MOST:,}, got {config.min_frequency}"
+        )
     if not 0.0 <= config.dropout < 1.0:
         raise UserError(f"tokenizer.dropout must be at least 0 and below 1, got {config.dropout}")
     if config.dropout > 0 and config.name != TokenizerKind.bpe:

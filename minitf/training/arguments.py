@@ -10,6 +10,12 @@ from minitf.config.messages import places_of
 from minitf.config.schema import TrainConfig
 from minitf.training.resume import stored_groups
 
+_WITH_A_VALUE = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+    "--config-dir", "-cd", "--info", "-i", "--experimental-rerun",
+)  # fmt: skip
+"""Of Hydra's flags, those that a word follows."""
+
 
 def prepared(arguments: list[str]) -> list[str]:
     """The arguments as Hydra takes them.
@@ -25,7 +31,12 @@ def prepared(arguments: list[str]) -> list[str]:
 
 def _flags_first(arguments: list[str]) -> list[str]:
     """`model=tiny -m attention=custom,torch`: argparse takes no flag between two overrides."""
-    return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
+    flags: list[str] = []
+    others: list[str] = []
+    for argument in arguments:
+        is_value = flags and flags[-1] in _WITH_A_VALUE and "=" not in argument
+        (flags if argument.startswith("-") or is_value else others).append(argument)
+    return [*flags, *others]
 
 
 def _refuse_dashes(arguments: list[str]) -> None:
@@ -74,11 +85,24 @@ def _refuse_folders_apart(arguments: list[str]) -> None:
 
 
 def _quoted(argument: str) -> str:
-    """Quote a plain value with letters beyond ASCII, which Hydra reads in quotes alone."""
+    """Quote a plain value that Hydra reads as another: letters beyond ASCII, or 1.10 of a name."""
     key, equals, value = argument.partition("=")
-    if not equals or argument.isascii() or any(c in value for c in "\"'\\,=()[]{}$~"):
+    if not equals or any(c in value for c in "\"'\\,=()[]{}$~"):
+        return argument
+    is_text = key in ("run_dir", "resume", "tokenizer.path") or key.startswith("data.")
+    if argument.isascii() and not (is_text and _changes_as_a_number(value)):
         return argument
     return f'{key}="{value}"'
+
+
+def _changes_as_a_number(value: str) -> bool:
+    """Whether a number's own spelling is another: 2026_11_27, 1.10, 1e3."""
+    for kind in (int, float):
+        try:
+            return str(kind(value)) != value
+        except ValueError:
+            continue
+    return False
 
 
 def _with_run_dir(arguments: list[str]) -> list[str]:

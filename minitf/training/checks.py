@@ -14,6 +14,7 @@ from torch import Tensor
 from minitf.batching import check_size
 from minitf.config import UserError
 from minitf.config.schema import EvaluationConfig, TrainConfig
+from minitf.data.text_files import named_splits
 from minitf.decoding import check_options
 from minitf.evaluation.build import attention_factory
 from minitf.evaluation.metrics import bleu_metric
@@ -80,10 +81,18 @@ def check_settings(settings: TrainConfig) -> None:
             f"trainer.strategy={strategy} cuts the model in parts, which minitf does not train; "
             "use ddp, with the whole model on each device"
         )
-    tests = getattr(settings.data, "tests", ())
-    if taken := sorted(results_keys() & set(tests)):
+    names = named_splits("train", None, list(getattr(settings.data, "tests", None) or ()))
+    if taken := sorted(results_keys() & names.keys()):
         raise UserError(
             f"data.tests: {taken[0]} is a key of results.json itself: choose another name"
+        )
+    seed = getattr(settings.data, "seed", 0)
+    if seed < 0:  # whose sentences would be those of the positive one
+        raise UserError(f"data.seed must be at least 0; got {seed}")
+    wandb = settings.logger.get("wandb")
+    if not (wandb is None or isinstance(wandb, dict)):
+        raise UserError(
+            f"logger.wandb holds options of wandb.init, or null for none (logger=csv); got {wandb}"
         )
     _check_evaluation(settings.evaluation)
 

@@ -134,7 +134,7 @@ def _wandb(
             settings=wandb.Settings(silent=True),
             **options,
         )
-    except (TypeError, wandb.Error) as error:
+    except (TypeError, ValueError, wandb.Error) as error:
         raise UserError(f"logger.wandb: {' '.join(str(error).split())}") from error
     # A resumed offline run starts a second file, whose own step counts from 0 again.
     run.define_metric("trainer/global_step")

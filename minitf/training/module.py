@@ -60,6 +60,7 @@ class TranslationModule(LightningModule):
         self._grad_norm: Tensor | None = None
         self._val_sums: list[Tensor] = []
         self._val_tokens = 0
+        self._plan: tuple[list[Any], float] | None = None
 
     # One update -----------------------------------------------------------------------------
 
@@ -238,24 +239,30 @@ class TranslationModule(LightningModule):
         """Adam or AdamW, with its schedule stepped once an update."""
         fused = self.trainer.precision != "16-mixed"
         optimizer = build_optimizer(self.model, self._config.optimizer, fused=fused)
-        schedule = build_schedule(
-            optimizer, self._config.schedule, self.trainer.estimated_stepping_batches
-        )
+        trainer = self.trainer
+        # By the present epoch's length, which BPE dropout changes: a resumed run keeps the plan.
+        limits = [trainer.max_steps, trainer.max_epochs, trainer.accumulate_grad_batches,
+                  trainer.limit_train_batches]  # fmt: skip
+        planned = self._plan[1] if self._plan and self._plan[0] == limits else None
+        self._plan = (limits, planned or trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, self._config.schedule, self._plan[1])
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration, as plain containers, and what is not logged yet."""
+        """Add the configuration, as plain containers, the plan, and what is not logged yet."""
         checkpoint["minitf"] = self.stored
+        checkpoint["planned"] = self._plan
         if self._totals and self.trainer.world_size == 1:
             checkpoint["not_logged"] = {
                 "totals": torch.stack(self._totals), "tokens": self._total_tokens
             }  # fmt: skip
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up what was not logged yet."""
+        """Take up what was not logged yet, and the plan that the schedule follows."""
+        self._plan = checkpoint.get("planned")
         if (found := checkpoint.get("not_logged")) is not None:
             self._totals, self._total_tokens = [*found["totals"]], found["tokens"]
 

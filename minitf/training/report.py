@@ -64,9 +64,9 @@ def report(
     )
     wandb_logger = _wandb_logger(trainer)
     if wandb_logger is not None:
-        if not wandb_logger.experiment.offline:
-            console.print(f"inspect    {wandb_logger.experiment.url}", highlight=False)
-        else:
+        if url := wandb_logger.experiment.url:
+            console.print(f"inspect    {url}", highlight=False)
+        elif wandb_logger.experiment.offline:
             console.print(
                 f"inspect    wandb leet {quoted}/wandb\n"
                 f"upload     wandb sync {quoted}/wandb/offline-run-*",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from minitf.config import UserError
@@ -29,7 +30,7 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
             continue
         if key in ("experiment", "debug"):
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")
-        value: Any = OmegaConf.select(composed, key)
+        value = _typed_value(composed, key, override)
         OmegaConf.update(config, key, value, merge=key not in GROUPS, force_add=True)
     stored = load_config(run_dir / "config.yaml")
     _refuse_changes(config, stored, composed.resume)
@@ -38,6 +39,23 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     config.resume = composed.resume
     config.run_dir = str(run_dir)
     return config
+
+
+def _typed_value(composed: DictConfig, key: str, override: str) -> Any:
+    """What an override sets: of a dictionary what was typed alone, and ${…} as it stands.
+
+    That refers to the run's own values, not to the defaults.
+    """
+    if key in GROUPS:
+        return OmegaConf.select(composed, key)
+    if not override.startswith("~"):
+        typed = OverridesParser.create().parse_override(override).value()
+        if isinstance(typed, dict):
+            return typed
+    value: Any = OmegaConf.to_container(composed, resolve=False)
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def stored_groups(config: DictConfig) -> list[str]:

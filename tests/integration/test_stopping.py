@@ -32,6 +32,12 @@ EPOCHS = [
 ]  # fmt: skip
 SELDOM = ["data.train_size=200", "trainer.val_check_interval=100"]
 """No validation where an epoch ends."""
+LENGTHS = [
+    "tokenizer=bpe", "tokenizer.vocab_size=300", "tokenizer.dropout=0.4", "data.train_size=150",
+    "batching.tokens=128", "trainer.max_steps=-1", "trainer.max_epochs=3", "schedule=cosine",
+    "trainer.val_check_interval=1000",
+]  # fmt: skip
+"""Epochs of other lengths, by the first of which the schedule goes."""
 UPDATES = ["trainer.val_check_interval=10", "evaluation.average_best=2"]
 EACH = ["data.train_size=16", "trainer.val_check_interval=1", "evaluation.average_best=2"]
 """Epochs of one batch, with a validation each."""
@@ -50,8 +56,9 @@ CUT = [
         (EACH, [(0, 7)]),
         (CUT, [(0, 7), (2, 0)]),
         (SELDOM, [(1, 0)]),
+        (LENGTHS, [(0, 25)]),
     ],
-    ids=["epochs", "updates", "each", "cut", "seldom"],
+    ids=["epochs", "updates", "each", "cut", "seldom", "lengths"],
 )
 def test_a_run_goes_on_as_if_never_stopped(
     run: Run, tmp_path: Path, overrides: list[str], stops: list[tuple[int, int]]

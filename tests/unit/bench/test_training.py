@@ -20,6 +20,7 @@ from minitf.bench.training import (
     compose_settings,
     implementations,
     row,
+    run,
     store_batches,
     task_of,
 )
@@ -170,3 +171,17 @@ def test_a_root_is_good_in_any_directory(tmp_path: Path, monkeypatch: pytest.Mon
     assert settings.data.root == str(tmp_path / "there")
     with pytest.raises(UserError, match=r"data\.root"):
         compose_settings(["data=text_files"])
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("trainer.precision=bf16-mixed", "use --precision"),
+        ("callbacks=ema", "it would change one row alone"),
+        ("schedule.warmup_steps=3", "it would change one row alone"),
+        ("schedule=cosine", "which every library can do; leave out schedule=cosine"),
+    ],
+)
+def test_what_would_reach_one_row_alone_is_refused(override, advice):
+    with pytest.raises(UserError, match=advice):
+        run(quick=True, overrides=[override])

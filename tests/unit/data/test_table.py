@@ -344,6 +344,7 @@ def test_one_array_of_objects_is_read(tmp_path: Path) -> None:
 def test_a_dot_leads_into_a_column_of_objects(tmp_path: Path, name: str) -> None:
     rows: list[Any] = [{"n": 1, "translation": {"en": s, "de": t}} for s, t in PAIRS]
     rows.append({"n": 2, "translation": {"en": "none", "de": None}})
+    rows.append({"n": 3, "translation": None})
     if name == "a.jsonl":
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:

@@ -65,8 +65,9 @@ def test_the_last_line_needs_no_end_and_an_empty_file_has_no_line(tmp_path: Path
     assert list(read_lines(written(tmp_path, b""))) == []
 
 
-def test_gzip_is_unpacked(tmp_path: Path) -> None:
-    assert list(read_lines(written(tmp_path, gzip.compress(b"a\nb\n"), "a.gz"))) == ["a", "b"]
+@pytest.mark.parametrize("name", ["a.gz", "A.GZ"])
+def test_gzip_is_unpacked(tmp_path: Path, name: str) -> None:
+    assert list(read_lines(written(tmp_path, gzip.compress(b"a\nb\n"), name))) == ["a", "b"]
 
 
 BROKEN = {

@@ -155,6 +155,29 @@ def test_under_autocast_a_sure_model_has_no_negative_loss():
         assert found.nll.item() >= 0
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_sum_of_all_logits_may_leave_half_precisions_range(smoothing):
+    """75,000 here, where float16 ends at 65,504, though no logit is above 15."""
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(9_973, 127, generator=generator) / 127**0.5 + 0.1
+    hidden = torch.randn(53, 127, generator=generator) - 0.6
+    target = torch.randint(1, 9_973, (53,), generator=generator)
+    expected = F.cross_entropy(
+        hidden @ weight.T, target, label_smoothing=smoothing, reduction="sum"
+    )
+    for dtype, tolerance in ((torch.float16, 1e-3), (torch.bfloat16, 5e-3)):
+        with torch.autocast("cpu", dtype):
+            found = linear_cross_entropy(hidden, weight, target, label_smoothing=smoothing).loss
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
+
+
+def test_autocast_leaves_float64_alone():
+    hidden, weight, target = _problem()
+    expected = linear_cross_entropy(hidden, weight, target).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(linear_cross_entropy(hidden, weight, target).loss, expected)
+
+
 def test_large_logits_do_not_overflow():
     hidden, weight, target = _problem()
     found = linear_cross_entropy(1e3 * hidden, weight, target).loss

@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no frequency": (
         {"min_frequency": 0},
-        "tokenizer.min_frequency must be at least 1, got 0",
+        "tokenizer.min_frequency must be from 1 to 1,000,000, got 0",
     ),
     "a vocabulary beyond reason": (
         {"vocab_size": 10**9},

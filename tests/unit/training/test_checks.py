@@ -56,6 +56,12 @@ from minitf.training.checks import (
             ["data=text_files", "data.root=x", "data.tests=[test,updates]"],
             "^data.tests: updates is a key of results.json itself: choose another name",
         ),
+        (
+            ["data=text_files", "data.root=x", "data.tests=['sub/{lang}/torch']"],
+            "^data.tests: torch is a key of results.json itself: choose another name",
+        ),
+        (["data.seed=-1"], "data.seed must be at least 0; got -1"),
+        (["logger.wandb=false"], r"wandb.init, or null for none \(logger=csv\); got False"),
         (["batching.tokens=null"], "tokens=None, sentences=None; give one of them a number"),
         (["batching.sentences=8"], r"tokens=\d+, sentences=8; set the other to null"),
         (["trainer.val_check_interval=0.5"], "0.5 is a share of an epoch, .*every_n_epoch=1; or"),
