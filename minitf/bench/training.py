@@ -45,8 +45,8 @@ SIZES = {"cpu": ("tiny", "small"), "cuda": ("base", "big")}
 PRECISIONS = ("float32", "bfloat16")
 
 _FORCED = (
-    "attention=custom", "attention.kernel=auto",
-    "optimizer=adam", "logger=csv", "tokenizer.dropout=0", "objective.r_drop=0",
+    "attention=custom", "attention.kernel=auto", "optimizer=adam", "optimizer.weight_decay=0",
+    "logger=csv", "tokenizer.dropout=0", "objective.r_drop=0",
     "trainer.accumulate_grad_batches=1", "trainer.gradient_clip_val=1.0", "trainer.max_steps=-1",
     "trainer.max_epochs=-1", "trainer.max_time=null", "trainer.limit_val_batches=0",
     "trainer.limit_train_batches=null", "evaluation.average_last=0", "schedule=inverse_sqrt",
