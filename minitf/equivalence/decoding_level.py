@@ -16,7 +16,16 @@ from minitf.decoding import Hypothesis, generate
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.models import build, in_dtype, loss_of, truth_and_rounded
 from minitf.equivalence.task import BOS, EOS, PAD, Task, collate
-from minitf.equivalence.verdict import FACTOR, TensorVerdict, Verdict, failed, judge, worst
+from minitf.equivalence.verdict import (
+    FACTOR,
+    TensorVerdict,
+    Verdict,
+    cannot_be_run,
+    failed,
+    judge,
+    raised,
+    worst,
+)
 from minitf.model import Transformer
 
 SEARCHES_UNDER_ROUNDING = 6
@@ -103,7 +112,10 @@ def train_weights(
     for number, (src, tgt) in enumerate(task.batches(steps, batch_size, seed)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (number + 1) / max(1, steps // 10))
-        loss, _ = loss_of(model, (src.to(device), tgt.to(device)))
+        try:
+            loss, _ = loss_of(model, (src.to(device), tgt.to(device)))
+        except Exception as error:
+            raise cannot_be_run("reference", error) from error
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -150,13 +162,15 @@ def run_decoding_level(
             min_length_ratio=0.8,
             max_length_extra=5,
         )
-        wanted = _search(model(reference), src, options)
+        try:
+            wanted = _search(model(reference), src, options)
+        except Exception as error:
+            raise cannot_be_run("reference", error) from error
         for name, variant in variants.items():
             try:
                 received = _search(variant, src, options)
             except Exception as error:  # whatever a candidate raises is its finding
-                reason = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
-                verdict = failed("log-probabilities", reason)
+                verdict = failed("log-probabilities", raised(error))
                 results.append(SearchResult(f"{search.value}, {name}", len(src), 0, None, verdict))
                 continue
             results.append(judges.result(f"{search.value}, {name}", received, wanted, options))

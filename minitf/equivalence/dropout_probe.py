@@ -116,7 +116,21 @@ def dropout_fault(kept: Tensor, visible: Tensor, probability: float) -> str:
     deviation = math.sqrt(total * probability * (1 - probability))
     if abs(dropped - total * probability) > 5 * deviation + 1:
         return f"{dropped} of {total} weights dropped, dropout is {probability:g}"
-    heads = kept.shape[1]
-    if heads > 1 and total >= 40 * heads and bool((kept == kept[:, :1]).all()):
-        return "every head drops the same weights"
+    for axis, name in enumerate(("sentence", "head", "query", "key")):
+        if _shared_along(kept, visible, axis, probability):
+            return f"dropped weights are not drawn anew for every {name}"
     return ""
+
+
+def _shared_along(kept: Tensor, visible: Tensor, axis: int, probability: float) -> bool:
+    """Whether neighbours along an axis agree more often than independent draws would.
+
+    Pairs that share no element are compared; of two draws p² + (1 - p)² agree.
+    """
+    even = torch.arange(kept.shape[axis] // 2, device=kept.device) * 2
+    odd = even + 1
+    both = visible.index_select(axis, even) & visible.index_select(axis, odd)
+    agree = (kept.index_select(axis, even) == kept.index_select(axis, odd)) & both
+    number, expected = int(both.sum()), probability**2 + (1 - probability) ** 2
+    deviation = math.sqrt(number * expected * (1 - expected))
+    return int(agree.sum()) > number * expected + 5 * deviation + 1

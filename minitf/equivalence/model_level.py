@@ -24,7 +24,15 @@ from minitf.equivalence.models import (
     without_dropout,
 )
 from minitf.equivalence.task import PAD, Task, TokenBatch
-from minitf.equivalence.verdict import TensorVerdict, Verdict, failed, judge, worst
+from minitf.equivalence.verdict import (
+    TensorVerdict,
+    Verdict,
+    cannot_be_run,
+    failed,
+    judge,
+    raised,
+    worst,
+)
 from minitf.model import Transformer
 
 
@@ -142,13 +150,15 @@ def run_model_level(
     truth, noisy = truth_and_rounded(
         config, reference, weights, task.vocab_size, dtype, device, seed
     )
-    wanted, _ = record(models[0], batch)
+    try:
+        wanted, _ = record(models[0], batch)
+    except Exception as error:
+        raise cannot_be_run("reference", error) from error
     sizes = f"{len(src)} sentences, source {src.shape[1]}, target {tgt.shape[1] - 1} tokens"
     try:
         received, _ = record(models[1], batch)
     except Exception as error:  # whatever a candidate raises is its finding
-        reason = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
-        return ModelResult([failed("model", reason)], [], [], sizes)
+        return ModelResult([failed("model", raised(error))], [], [], sizes)
     exact, *rounded = [record(model, batch)[0] for model in (truth, *noisy)]
     # The loss is a sum over the tokens: N roundings at random grow with the root of N.
     eps = torch.finfo(dtype).eps * (tgt != PAD).sum().sqrt()
@@ -198,7 +208,11 @@ def _judge_local(
         return first
 
     rounded = [output(model, True) for model in noisy]
-    return judge(call.name, output(candidate, False), call.output, output(truth, True), rounded)
+    try:
+        received = output(candidate, False)
+    except Exception as error:  # whatever a candidate raises is its finding
+        return failed(call.name, raised(error))
+    return judge(call.name, received, call.output, output(truth, True), rounded)
 
 
 def _to_double(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ from minitf.equivalence.properties import (
     EMBED,
     HEAD_DIM,
     HEADS,
+    SOURCE,
     TARGET,
     Check,
     NotApplicable,
     Subject,
+    Violated,
     require_equal,
     weights_of,
 )
@@ -102,4 +105,71 @@ def formula(subject: Subject) -> None:
         require_equal(output, true_output, f"output without weights, {name}")
 
 
-NAMED_CHECKS: tuple[Check, ...] = (scale, formula)
+def large_products(subject: Subject) -> None:
+    """Scores of several hundred that come out of query and key give the paper's output."""
+    module = subject.module()
+    require_names(module)
+    state = {name: p.detach() for name, p in module.named_parameters()}
+    query, key, value = subject.inputs()
+    query, key = 20 * query, 20 * key
+    true_output, _ = multi_head_attention(state, query, key, value, num_heads=HEADS)
+    for need_weights in (False, True):
+        output, _ = module(query, key, value, need_weights=need_weights)
+        require_equal(output, true_output, "output for large scores", magnitude=1e3)
+
+
+def many_keys(subject: Subject) -> None:
+    """More keys than a block of any kernel holds (257) give the paper's output and gradients."""
+    module = subject.module()
+    require_names(module)
+    state = {name: p.detach() for name, p in module.named_parameters()}
+    source, target = 257, 131
+    lengths = torch.tensor([[source], [source - 56]], device=subject.device)
+    padding = torch.arange(source, device=subject.device) >= lengths
+    key, query = subject.tensor(2, source, EMBED), subject.tensor(2, target, EMBED)
+    causal = causal_mask(source, source, subject.device)
+    for kind, x, mask in (("cross-attention", query, None), ("causal", key, causal)):
+        masks: Options = {"attn_mask": mask, "key_padding_mask": padding}
+        hint = {"is_causal": mask is not None, "need_weights": False}
+        found = _with_gradients(partial(module, **masks, **hint), x, key)
+        truth = _with_gradients(
+            partial(multi_head_attention, state, num_heads=HEADS, **masks), x, key
+        )
+        for name, ours, true in zip(("output", "query", "key"), found, truth, strict=True):
+            what = name if name == "output" else f"gradient of the {name}"
+            require_equal(ours, true, f"{what}, {kind}, {source} keys", magnitude=8.0)
+
+
+def mask_gradient(subject: Subject) -> None:
+    """An additive attn_mask gets its gradient: a bias that is learnt stands in one."""
+    module = subject.module()
+    require_names(module)
+    state = {name: p.detach() for name, p in module.named_parameters()}
+    inputs, bias = subject.inputs(), subject.tensor(TARGET, SOURCE)
+
+    def gradient(attend: Callable[..., tuple[Tensor, Any]]) -> Tensor:
+        mask = bias.clone().requires_grad_()
+        output, _ = attend(*inputs, attn_mask=mask)
+        found = torch.autograd.grad(output.square().sum(), mask, allow_unused=True)[0]
+        if found is None:
+            raise Violated("no gradient reaches the mask")
+        return found
+
+    true = gradient(partial(multi_head_attention, state, num_heads=HEADS))
+    for need_weights in (False, True):
+        found = gradient(partial(module, need_weights=need_weights))
+        require_equal(found, true, "gradient of the mask", magnitude=8.0)
+
+
+def _with_gradients(
+    attend: Callable[..., tuple[Tensor, Any]], query: Tensor, key: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output with the key as the value too, and the gradients of its squares."""
+    k = key.clone().requires_grad_()
+    q = k if query is key else query.clone().requires_grad_()
+    output, _ = attend(q, k, k)
+    by_query, by_key = torch.autograd.grad(output.square().sum(), (q, k))
+    return output, by_query, by_key
+
+
+NAMED_CHECKS: tuple[Check, ...] = (scale, formula, large_products, many_keys, mask_gradient)

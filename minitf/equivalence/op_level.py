@@ -21,7 +21,15 @@ from minitf.equivalence.dropout_probe import dropout_fault, dropped_weights
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.rounding import EXACT, ROUNDING_DRAWS, RandomRounding
 from minitf.equivalence.ulp import same_bits
-from minitf.equivalence.verdict import TensorVerdict, Verdict, dtype_name, failed, judge, worst
+from minitf.equivalence.verdict import (
+    TensorVerdict,
+    Verdict,
+    dtype_name,
+    failed,
+    judge,
+    raised,
+    worst,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def check_case(
     try:
         received, state = run_module(candidate_module, call, seed)
     except Exception as error:  # a candidate may fail in any way: the case then fails, not the run
-        reason = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+        reason = raised(error)
         return CaseResult(case, dtype_name(dtype), [failed("call", reason)])
 
     notes: list[str] = []

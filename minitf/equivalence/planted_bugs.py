@@ -88,13 +88,43 @@ def _unscaled_dropout(
     return context * (1 - dropout), weights
 
 
-def _shared_dropout(
+def _shared_dropout(axis: int) -> Kernel:
+    def kernel(
+        _: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, *, is_causal: bool, dropout: float,
+        need_weights: bool,
+    ) -> Result:  # fmt: skip
+        weights = scores_of(q, k, mask, is_causal).softmax(-1)
+        ones = torch.ones_like(weights.narrow(axis, 0, min(1, weights.shape[axis])))
+        kept = torch.dropout(ones, dropout, dropout > 0)
+        return attend(weights * kept, v, 0.0, need_weights)
+
+    return kernel
+
+
+def _clamped_scores(
     _: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, *, is_causal: bool, dropout: float,
     need_weights: bool,
 ) -> Result:  # fmt: skip
-    weights = scores_of(q, k, mask, is_causal).softmax(-1)
-    kept = torch.dropout(torch.ones_like(weights[:, :1]), dropout, dropout > 0)
-    return attend(weights * kept, v, 0.0, need_weights)
+    scores = scores_of(q, k, None, is_causal)
+    scores = scores.where(scores.isinf(), scores.clamp(-30, 30))
+    weights = (scores if mask is None else scores + mask).softmax(-1)
+    return attend(weights.nan_to_num(), v, dropout, need_weights)
+
+
+def _first_block_alone(
+    original: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, **o: Any
+) -> Result:
+    if k.shape[2] > 128 and not o["is_causal"]:
+        beyond = torch.arange(k.shape[2], device=k.device) >= 128
+        hidden = torch.zeros_like(k[:1, :1, :, 0]).masked_fill(beyond, -torch.inf)[..., None, :]
+        mask = hidden if mask is None else mask + hidden
+    return original(q, k, v, mask, **o)
+
+
+def _detached_mask(
+    original: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Any, **o: Any
+) -> Result:
+    return original(q, k, v, None if mask is None else mask.detach(), **o)
 
 
 def _bfloat16_softmax(
@@ -283,14 +313,20 @@ BUGS: tuple[Planted, ...] = (
     in_kernel("softmax runs over the queries", _wrong_axis),
     in_kernel("softmax is computed in bfloat16", _bfloat16_softmax),
     in_kernel("softmax overflows for large scores", _overflowing_softmax),
+    in_kernel("scores are kept between -30 and 30", _clamped_scores),
+    in_kernel("keys beyond the first block are not seen", _first_block_alone),
     in_kernel("a sentence attends to its neighbour in the batch", _next_sentence),
     in_kernel("dropout comes before the softmax", _dropout_first),
     in_kernel("dropout does not rescale", _unscaled_dropout),
-    in_kernel("dropout is the same for every head", _shared_dropout),
+    in_kernel("dropout is the same for every sentence", _shared_dropout(0)),
+    in_kernel("dropout is the same for every head", _shared_dropout(1)),
+    in_kernel("dropout is the same for every query", _shared_dropout(2)),
+    in_kernel("dropout is the same for every key", _shared_dropout(3)),
     before_forward("dropout stays on in eval", _always_drop),
     after_forward("weights are summed over the heads, not averaged", _sum_weights),
     in_kernel("no gradient reaches the values", _detached_value),
     in_kernel("no gradient passes through the weights", _detached_weights),
+    in_kernel("no gradient reaches an additive mask", _detached_mask),
     planted("cached queries see one key too far", build_mask=_offset_too_far),
     before_forward("cache position is one too low", _overwrite_newest),
     before_forward("cached keys stay when beams are reordered", _stale_keys),

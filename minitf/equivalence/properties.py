@@ -224,6 +224,19 @@ def inputs_stay(subject: Subject) -> None:
         raise Violated("an input was changed in place")
 
 
+def arguments_by_position(subject: Subject) -> None:
+    """Arguments that are given by position are read in torch's order."""
+    module, inputs, padding = subject.module(), subject.inputs(), subject.padding()
+    mask = subject.tensor(TARGET, SOURCE)
+    by_name, _ = module(*inputs, key_padding_mask=padding, need_weights=True, attn_mask=mask)
+    order = "key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal"
+    try:
+        found, _ = module(*inputs, padding, True, mask, True, False)
+        require_equal(found, by_name, "by position")
+    except Exception as error:  # the model itself calls by name
+        raise Note(f"they are not: torch's is query, key, value, {order}") from error
+
+
 def gradients(subject: Subject) -> None:
     """Gradients of inputs and parameters equal finite differences (gradcheck)."""
     module, padding = subject.module(), subject.padding()[:2, :5]
@@ -256,6 +269,7 @@ PLAIN_CHECKS: tuple[Check, ...] = (
     weights_are_a_distribution,
     weights_do_not_change_output,
     inputs_stay,
+    arguments_by_position,
     gradients,
 )
 

@@ -23,6 +23,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from minitf.config.errors import UserError
 from minitf.equivalence.ulp import same_bits, ulp_distance, ulp_size
 
 FACTOR = 3.0
@@ -199,6 +200,16 @@ def failed(name: str, reason: str) -> TensorVerdict:
     """A tensor that could not be compared at all."""
     inf = float("inf")
     return TensorVerdict(name, Verdict.different, inf, inf, inf, 0.0, 0.0, 0.0, reason)
+
+
+def raised(error: Exception) -> str:
+    """What a candidate raised, as the reason of its failure."""
+    return f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def cannot_be_run(side: str, error: Exception) -> UserError:
+    """The answer where there is nothing to compare with."""
+    return UserError(f"the {side} cannot be run: it {raised(error)}")
 
 
 def dtype_name(dtype: torch.dtype) -> str:

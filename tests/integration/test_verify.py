@@ -87,6 +87,14 @@ def test_a_users_class_is_found_and_judged_where_the_command_is_run(tmp_path):
         (["out=/dev/null/x", "level=properties"], "/dev/null/x: Not a directory"),
         (["--self-test", "candidate=torch"], "--self-test plants its bugs into the custom"),
         (["model.positions=rotary", "level=model", *SMALL], "rotary"),
+        (
+            ["reference=custom", "reference.kernel=flex", "level=model", *SMALL],
+            "the reference cannot be run: it raised AttentionError: kernel='flex'",
+        ),
+        (
+            ["reference=custom", "reference.kernel=flex", "level=decoding", *SMALL],
+            "the reference cannot be run: it raised AttentionError: kernel='flex'",
+        ),
     ],
 )
 def test_what_cannot_run_ends_with_2_and_one_line(
@@ -130,7 +138,7 @@ def test_a_module_that_cannot_be_read_is_one_line(tmp_path):
 def test_the_self_test_catches_every_bug_and_passes_what_is_right(tmp_path):
     done = verify("--self-test", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "34 of 34 planted bugs caught, 3 of 3 correct" in done.stdout
+    assert "40 of 40 planted bugs caught, 3 of 3 correct" in done.stdout
 
 
 @pytest.mark.slow

@@ -57,8 +57,25 @@ def test_shares_far_from_the_probability_are_found():
     assert dropout_fault(kept, visible, 0.25) == ""
     assert "0 of 396" in dropout_fault(torch.ones_like(kept), visible, 0.25)
     assert "dropped, dropout is 0.5" in dropout_fault(kept, visible, 0.5)
-    shared = kept[:, :1].expand_as(kept)
-    assert dropout_fault(shared, visible, 0.25) == "every head drops the same weights"
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "sentence"), (1, "head"), (2, "query"), (3, "key")])
+def test_shared_draws_are_found(axis, name):
+    shape = [5, 6, 17, 16]
+    one = [1 if a == axis else n for a, n in enumerate(shape)]
+    generator = torch.Generator().manual_seed(3)
+    kept = (torch.rand(one, generator=generator) > 0.25).double() / 0.75
+    fault = dropout_fault(kept.expand(shape), torch.ones(shape, dtype=torch.bool), 0.25)
+    assert fault == f"dropped weights are not drawn anew for every {name}"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_independent_draws_are_not_called_shared(seed):
+    print("seed", seed)
+    generator = torch.Generator().manual_seed(seed)
+    for shape in ((5, 2, 17, 16), (3, 3, 7, 11), (2, 1, 1, 5)):
+        kept = (torch.rand(shape, generator=generator) > 0.25).double() / 0.75
+        assert dropout_fault(kept, torch.ones_like(kept, dtype=torch.bool), 0.25) == ""
 
 
 class Temperature(MultiHeadAttention):

@@ -107,3 +107,16 @@ def test_a_model_that_cannot_be_built_is_the_users_to_put_right():
     config = ModelConfig(**vars(SMALL) | {"positions": Positions.rotary})
     with pytest.raises(UserError, match="rotary"):
         run(CUSTOM, config=config)
+
+
+class OnlyTrains(MultiHeadAttention):
+    def forward(self, *args, **kwargs):
+        if not torch.is_grad_enabled():
+            raise NotImplementedError("no inference")
+        return super().forward(*args, **kwargs)
+
+
+def test_a_candidate_that_raises_without_gradients_is_different():
+    result = run(Implementation("only trains", OnlyTrains))
+    assert result.verdict is Verdict.different
+    assert "raised NotImplementedError: no inference" in result.finding

@@ -278,3 +278,20 @@ def test_where_the_formula_cannot_be_seen_equivalence_is_not_shown():
     assert report.verdict is Verdict.not_run
     (finding,) = report.findings
     assert finding.startswith("formula cannot be seen, for it has other parameters than torch's")
+
+
+class OtherOrder(MultiHeadAttention):
+    def forward(self, query, key, value, attn_mask=None, need_weights=True, **options):
+        return super().forward(
+            query, key, value, attn_mask=attn_mask, need_weights=need_weights, **options
+        )
+
+
+def test_another_order_of_arguments_is_worth_knowing():
+    found = outcomes(Implementation("other order", OtherOrder))["arguments by position"]
+    assert found.outcome is Outcome.note
+    assert (
+        "torch's is query, key, value, key_padding_mask, need_weights, attn_mask" in found.finding
+    )
+    found = outcomes(resolve("c", "torch"))["arguments by position"]
+    assert found.outcome is Outcome.holds
