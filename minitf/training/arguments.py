@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 from minitf.config import UserError
@@ -16,6 +17,12 @@ _WITH_A_VALUE = (
 )  # fmt: skip
 """Of Hydra's flags, those that a word follows."""
 
+_NAMES = (
+    "run_dir", "resume", "tokenizer.path", "logger.wandb.project", "logger.wandb.group",
+    "logger.wandb.name", "logger.wandb.entity",
+)  # fmt: skip
+"""Keys of texts, as are those of the data."""
+
 
 def prepared(arguments: list[str]) -> list[str]:
     """The arguments as Hydra takes them.
@@ -26,7 +33,7 @@ def prepared(arguments: list[str]) -> list[str]:
     _refuse_dashes(arguments)
     _refuse_empty(arguments)
     _refuse_folders_apart(arguments)
-    return [_quoted(argument) for argument in _with_run_dir(_flags_first(arguments))]
+    return [_quoted(argument) for argument in _flags_first(_with_run_dir(arguments))]
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
@@ -87,12 +94,20 @@ def _refuse_folders_apart(arguments: list[str]) -> None:
 def _quoted(argument: str) -> str:
     """Quote a plain value that Hydra reads as another: letters beyond ASCII, or 1.10 of a name."""
     key, equals, value = argument.partition("=")
-    if not equals or any(c in value for c in "\"'\\,=()[]{}$~"):
+    if not equals:
         return argument
-    is_text = key in ("run_dir", "resume", "tokenizer.path") or key.startswith("data.")
-    if argument.isascii() and not (is_text and _changes_as_a_number(value)):
+    is_name = key.lstrip("+") in _NAMES or key.lstrip("+").startswith("data.")
+    if is_name and re.fullmatch(r"\[[\w.,+ -]*\]", value):
+        items = [item.strip() for item in value[1:-1].split(",")]
+        return f"{key}=[{','.join(_as_text(i) if _changes_as_a_number(i) else i for i in items)}]"
+    if any(c in value for c in "\"'\\,=()[]{}$~"):
         return argument
-    return f'{key}="{value}"'
+    changes = is_name and (_changes_as_a_number(value) or value in ("true", "false"))
+    return argument if argument.isascii() and not changes else f"{key}={_as_text(value)}"
+
+
+def _as_text(value: str) -> str:
+    return f'"{value}"'
 
 
 def _changes_as_a_number(value: str) -> bool:
@@ -120,6 +135,6 @@ def _with_run_dir(arguments: list[str]) -> list[str]:
     if not run_dir.is_dir():
         raise UserError(f"resume={resumes[-1]}: no such run directory")
     for group in stored_groups(load_config(run_dir / "config.yaml")):  # whose keys can be typed
-        if not any(a.startswith(f"{group.partition('=')[0]}=") for a in arguments):
+        if group.partition("=")[0] not in {a.lstrip("+~").partition("=")[0] for a in arguments}:
             arguments = [group, *arguments]
     return [*arguments, f"run_dir={resumes[-1]}"]

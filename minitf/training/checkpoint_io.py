@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from minitf.config.errors import UserError
 from minitf.config.whole_file import whole_file
 from minitf.evaluation.checkpoints import read_checkpoint
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -29,8 +32,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: it cannot be written; what was there before still is.
         """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(target) as partial, partial.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
@@ -40,11 +43,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
             # Of a full disk torch says only that its own count of bytes does not fit.
             reason = (error.strerror if isinstance(error, OSError) else None) or "too little room"
-            free = shutil.disk_usage(target.parent).free / 1e6
-            raise UserError(
-                f"{target} could not be written ({reason}; {free:,.0f} MB are free there): make "
-                f"room, and go on with resume=RUN_DIR"
-            ) from error
+            told = f"{target} could not be written ({reason}"
+            if not isinstance(error, OSError) or error.errno in _NO_ROOM:
+                free = shutil.disk_usage(target.parent).free / 1e6
+                told += (
+                    f"; {free:,.0f} MB are free there): make room, and go on with resume=RUN_DIR"
+                )
+            else:
+                told += ")"
+            raise UserError(told) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

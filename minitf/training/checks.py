@@ -81,8 +81,9 @@ def check_settings(settings: TrainConfig) -> None:
             f"trainer.strategy={strategy} cuts the model in parts, which minitf does not train; "
             "use ddp, with the whole model on each device"
         )
-    names = named_splits("train", None, list(getattr(settings.data, "tests", None) or ()))
-    if taken := sorted(results_keys() & names.keys()):
+    tests = list(getattr(settings.data, "tests", None) or ())
+    names = named_splits("train", None, tests) if settings.data.name == "text_files" else tests
+    if taken := sorted(results_keys().intersection(names)):
         raise UserError(
             f"data.tests: {taken[0]} is a key of results.json itself: choose another name"
         )

@@ -12,6 +12,7 @@ from minitf.attention.kernels.fused import suited_to_batches
 from minitf.config import UserError
 from minitf.config.schema import TrainConfig
 from minitf.evaluation.build import attention_path, is_named_by_the_user
+from minitf.evaluation.checkpoints import read_checkpoint
 from minitf.model import Transformer
 from minitf.training.callbacks import AtOnce, Interrupted, Interruption
 from minitf.training.checks import CACHE_RULE
@@ -51,8 +52,8 @@ def fit(
     try:
         with suited_to_batches(trainer.strategy.root_device, data.longest):
             trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        if not last.is_file():  # no update was made
-            trainer.save_checkpoint(last)
+        if not last.is_file() or read_checkpoint(last)["global_step"] < trainer.global_step:
+            trainer.save_checkpoint(last)  # no update was made, or a callback ended it in between
     except Interrupted as interrupted:
         console.print(
             f"stopped after update {trainer.global_step} ({interrupted}); "
@@ -75,7 +76,9 @@ def fit(
     except AtOnce:
         raise KeyboardInterrupt from None
     except Exception as error:
-        if interruption.received:  # it went to a process of ours too, such as a compiler
+        if interruption.by_ctrl_c:  # such as of a compiler that it ended too
+            first = next(iter(str(error).splitlines()), "")
+            console.print(f"{type(error).__name__}: {first}", highlight=False)
             raise KeyboardInterrupt from error
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error

@@ -242,7 +242,7 @@ class TranslationModule(LightningModule):
         trainer = self.trainer
         # By the present epoch's length, which BPE dropout changes: a resumed run keeps the plan.
         limits = [trainer.max_steps, trainer.max_epochs, trainer.accumulate_grad_batches,
-                  trainer.limit_train_batches]  # fmt: skip
+                  trainer.limit_train_batches, trainer.world_size]  # fmt: skip
         planned = self._plan[1] if self._plan and self._plan[0] == limits else None
         self._plan = (limits, planned or trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self._config.schedule, self._plan[1])

@@ -30,8 +30,8 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
             continue
         if key in ("experiment", "debug"):
             raise UserError(f"{key}= changes many keys at once; on resume give single keys")
-        value = _typed_value(composed, key, override)
-        OmegaConf.update(config, key, value, merge=key not in GROUPS, force_add=True)
+        value, merge = _typed_value(composed, key, override)
+        OmegaConf.update(config, key, value, merge=merge, force_add=True)
     stored = load_config(run_dir / "config.yaml")
     _refuse_changes(config, stored, composed.resume)
     for key, before, now in _changes("", plain(stored), plain(config)):
@@ -41,28 +41,35 @@ def resumed(composed: DictConfig, overrides: list[str]) -> DictConfig:
     return config
 
 
-def _typed_value(composed: DictConfig, key: str, override: str) -> Any:
-    """What an override sets: of a dictionary what was typed alone, and ${…} as it stands.
+def _typed_value(composed: DictConfig, key: str, override: str) -> tuple[Any, bool]:
+    """What an override sets, and whether it is merged into what stands there.
 
-    That refers to the run's own values, not to the defaults.
+    Of a dictionary it is what was typed alone, and ${…} as it stands, which then refers to the
+    run's own values, not to the defaults. A group's option replaces the group.
     """
-    if key in GROUPS:
-        return OmegaConf.select(composed, key)
     if not override.startswith("~"):
         typed = OverridesParser.create().parse_override(override).value()
         if isinstance(typed, dict):
-            return typed
+            return typed, True
+    if key in GROUPS:
+        return OmegaConf.select(composed, key), False
     value: Any = OmegaConf.to_container(composed, resolve=False)
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+        if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value, True
 
 
 def stored_groups(config: DictConfig) -> list[str]:
-    """The overrides under which Hydra knows the keys of a run's own data and callbacks."""
+    """The overrides under which Hydra knows the keys of a run's own data and callbacks.
+
+    The list of callbacks begins with a space, by which it is told from one that was typed.
+    """
     known = {file.stem for file in (config_dir() / "callbacks").glob("*.yaml")}
-    callbacks = sorted(known.intersection(config.callbacks or {}))
-    return [f"data={config.data.name}", *([f"callbacks=[{','.join(callbacks)}]"] * bool(callbacks))]
+    callbacks = ",".join(sorted(known.intersection(config.callbacks or {})))
+    return [f"data={config.data.name}", *([f"callbacks=[ {callbacks}]"] if callbacks else [])]
 
 
 def _refuse_changes(config: DictConfig, stored: DictConfig, run: str) -> None:

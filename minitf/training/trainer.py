@@ -49,6 +49,11 @@ def quiet_lightning() -> None:
 class Kept(ModelCheckpoint):
     """Lightning's, which would forget what it kept where the run's directory was moved."""
 
+    @property
+    def state_key(self) -> str:
+        """As of Lightning's own, which older runs were saved with."""
+        return super().state_key.replace(Kept.__name__, ModelCheckpoint.__name__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Look for the same files where the run is now."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from minitf.training.callbacks.due import epoch_ends, something_is_due
+from minitf.training.callbacks.due import epoch_ends, run_ends, something_is_due
 
 
 class Autosave(Checkpoint):
@@ -47,7 +47,7 @@ class Autosave(Checkpoint):
         if not whole or something_is_due(trainer):
             return
         late = trainer.world_size == 1 and time.monotonic() - self._saved >= self._seconds
-        if late or trainer.should_stop:
+        if late or run_ends(trainer):
             self._save_now()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -61,7 +61,7 @@ class Autosave(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save after an epoch that ended with a validation, and after the last."""
-        if epoch_ends(trainer) and (self._validated or trainer.should_stop):
+        if epoch_ends(trainer) and (self._validated or run_ends(trainer)):
             self._save_now()
         self._validated = False
 

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from minitf.training.callbacks.due import epoch_ends
+from minitf.training.callbacks.due import limit_is_reached, run_ends
 
 
 class FinalValidation(Checkpoint):
@@ -29,9 +29,10 @@ class FinalValidation(Checkpoint):
         if pl_module.mid_update:
             self._hold_back(trainer)
             return
-        if self._held_back or _is_last(trainer):
+        if self._held_back or limit_is_reached(trainer):
             trainer.should_stop = True
-        if trainer.should_stop and trainer.check_val_every_n_epoch is not None:
+            self._held_back = False
+        if run_ends(trainer) and trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,11 +43,3 @@ class FinalValidation(Checkpoint):
     def _hold_back(self, trainer: Trainer) -> None:
         self._held_back = self._held_back or trainer.should_stop
         trainer.should_stop = False
-
-
-def _is_last(trainer: Trainer) -> bool:
-    """Whether no update follows; an epoch's length may differ from the one before."""
-    if 0 < trainer.max_steps <= trainer.global_step:
-        return True
-    epochs = trainer.max_epochs
-    return epochs is not None and 0 < epochs <= trainer.current_epoch + 1 and epoch_ends(trainer)

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from minitf.training.callbacks.due import epoch_ends, something_is_due
+from minitf.training.callbacks.due import epoch_ends, run_ends, something_is_due
 
 ASK_EVERY = 10
 """Updates between two questions to the other processes of a data-parallel run."""
@@ -55,9 +55,9 @@ class Interruption(Checkpoint):
         self._asked = 0
 
     @property
-    def received(self) -> bool:
-        """Whether a signal came."""
-        return self._signal is not None
+    def by_ctrl_c(self) -> bool:
+        """Whether Ctrl-C came, which a terminal sends to every process that was started here."""
+        return self._signal == signal.SIGINT
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, which set its handlers before."""
@@ -88,12 +88,12 @@ class Interruption(Checkpoint):
         """Stop after a validation, unless the epoch or the run ends too."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or pl_module.mid_update:
             return
-        if not (trainer.should_stop or epoch_ends(trainer)):
+        if not (run_ends(trainer) or epoch_ends(trainer)):
             self._stop_if_asked_to(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after an epoch, unless it is the last."""
-        if not trainer.should_stop:
+        if not run_ends(trainer):
             self._stop_if_asked_to(trainer)
 
     def _stop_if_asked_to(self, trainer: Trainer) -> None:

@@ -19,6 +19,10 @@ from minitf.training.resume import resumed
         (["run_dir=2026_11_27"], ['run_dir="2026_11_27"']),
         (["run_dir=1.10", "data.root=1_000"], ['run_dir="1.10"', 'data.root="1_000"']),
         (["run_dir=27", "data.seed=3", "optimizer.lr=1.0e-3"],) * 2,
+        (["++run_dir=1.10", "run_dir=true"], ['++run_dir="1.10"', 'run_dir="true"']),
+        (["data.tests=[2016_1, b,1.10]"], ['data.tests=["2016_1",b,"1.10"]']),
+        (["data.tests=[a,b]", "data.val=null"],) * 2,
+        (["logger.wandb.group=2026_11"], ['logger.wandb.group="2026_11"']),
         (["run_dir=größe"], ['run_dir="größe"']),
     ],
 )
@@ -46,3 +50,21 @@ def test_on_resume_an_override_speaks_of_the_run(tmp_path: Path) -> None:
     assert found.callbacks.ema.decay == 0.5
     assert found.trainer.min_steps == 2
     assert found.trainer.max_steps == 7
+    for typed in (["callbacks=[ema]"], ["callbacks=ema"]):  # a group replaces the stored group
+        arguments = prepared(["--cfg", "job", f"resume={tmp_path}", *typed])
+        assert arguments[:2] == ["--cfg", "job"]
+        OmegaConf.update(config, "callbacks.ema.decay", 0.5)
+        OmegaConf.save(OmegaConf.create(plain(config)), tmp_path / "config.yaml")
+        found = resumed(compose_config(arguments[2:]), arguments[2:])
+        assert found.callbacks.ema.decay == 0.999
+
+
+def test_on_resume_one_of_a_list_and_some_of_a_group(tmp_path: Path) -> None:
+    own = ["data=text_files", "data.root=x", "data.tests=[a,b]", "optimizer.weight_decay=0.7"]
+    config = compose_config([*own, f"run_dir={tmp_path}"])
+    OmegaConf.save(OmegaConf.create(plain(config)), tmp_path / "config.yaml")
+    for typed, tests in (("data.tests=[c,d,e]", ["c", "d", "e"]), ("data.tests.0=c", ["c", "b"])):
+        arguments = prepared([f"resume={tmp_path}", typed, "optimizer={lr: 0.5}"])
+        found = resumed(compose_config(arguments), arguments)
+        assert found.data.tests == tests
+        assert (found.optimizer.lr, found.optimizer.weight_decay) == (0.5, 0.7)

@@ -23,8 +23,8 @@ def trainer(due: set[int]) -> Any:
     )
     trainer = SimpleNamespace(
         global_step=5, world_size=1, should_stop=False, sanity_checking=False, mid_update=False,
-        fit_loop=SimpleNamespace(epoch_loop=loop, _data_fetcher=object()),
-        state=SimpleNamespace(fn="fit"),
+        fit_loop=SimpleNamespace(epoch_loop=loop, _data_fetcher=object(), _can_stop_early=True),
+        max_steps=-1, max_epochs=-1, current_epoch=0, state=SimpleNamespace(fn="fit"),
     )  # fmt: skip
     return trainer
 
@@ -52,6 +52,17 @@ def test_the_last_update_is_saved_whatever_the_clock(trainer: Any) -> None:
         trainer.global_step = step
         autosave.on_train_batch_end(trainer, trainer, None, None, 0)
     assert saved == [7]
+
+
+def test_a_stop_that_is_put_off_saves_nothing(trainer: Any) -> None:
+    """As with min_epochs: Lightning trains on, and the stop stays asked for."""
+    saved: list[int] = []
+    autosave = Autosave(lambda: saved.append(trainer.global_step), seconds=1e9)
+    autosave.on_train_start(trainer, trainer)
+    trainer.should_stop, trainer.fit_loop._can_stop_early, trainer.max_steps = True, False, 8
+    for trainer.global_step in (6, 7, 8):
+        autosave.on_train_batch_end(trainer, trainer, None, None, 0)
+    assert saved == [8]
 
 
 def test_a_validation_is_saved_once_the_epoch_is_counted(trainer: Any, due: set[int]) -> None:

@@ -80,6 +80,11 @@ def test_the_defaults_pass() -> None:
     check_settings(to_dataclass(compose_config(["run_dir=run"])))
 
 
+def test_splits_of_tables_and_hubs_keep_their_whole_names() -> None:
+    hub = ["data=hub", "data.path=p", "data.tests=[a/test,b/test]", "run_dir=run"]
+    check_settings(to_dataclass(compose_config(hub)))
+
+
 @pytest.mark.parametrize(
     ("trainer", "message"),
     [

@@ -17,6 +17,7 @@ def test_a_run_that_was_moved_keeps_its_best(tmp_path: Path, options: dict[str, 
         checkpoint_callbacks(old, evaluation), checkpoint_callbacks(new, evaluation), strict=True
     ):
         assert before.state_key == after.state_key
+        assert before.state_key.startswith(("ModelCheckpoint{", "BestSeveral{"))  # in older runs
         before.best_model_path = before.kth_best_model_path = str(old / "a.ckpt")
         before.best_k_models = {str(old / "a.ckpt"): torch.tensor(1.5)}
         before.best_model_score = before.kth_value = torch.tensor(1.5)
