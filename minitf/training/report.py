@@ -64,14 +64,14 @@ def report(
     )
     wandb_logger = _wandb_logger(trainer)
     if wandb_logger is not None:
-        if url := wandb_logger.experiment.url:
-            console.print(f"inspect    {url}", highlight=False)
-        elif wandb_logger.experiment.offline:
+        if wandb_logger.experiment.offline:
             console.print(
                 f"inspect    wandb leet {quoted}/wandb\n"
                 f"upload     wandb sync {quoted}/wandb/offline-run-*",
                 highlight=False,
             )
+        elif url := wandb_logger.experiment.url:  # WANDB_MODE=disabled has none
+            console.print(f"inspect    {url}", highlight=False)
 
 
 def write_figures(
