@@ -99,7 +99,9 @@ def _quoted(argument: str) -> str:
     is_name = key.lstrip("+") in _NAMES or key.lstrip("+").startswith("data.")
     if is_name and re.fullmatch(r"\[[\w.,+ -]*\]", value):
         items = [item.strip() for item in value[1:-1].split(",")]
-        return f"{key}=[{','.join(_as_text(i) if _changes_as_a_number(i) else i for i in items)}]"
+        plain = [i.isascii() and not _changes_as_a_number(i) for i in items]
+        texts = [i if p else _as_text(i) for i, p in zip(items, plain, strict=True)]
+        return f"{key}=[{','.join(texts)}]"
     if any(c in value for c in "\"'\\,=()[]{}$~"):
         return argument
     changes = is_name and (_changes_as_a_number(value) or value in ("true", "false"))
