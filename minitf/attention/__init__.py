@@ -11,9 +11,10 @@ with every key; the better the match, the more of that key's value flows in.
 **1. Projection** (`functional.project_inputs`). Queries, keys and values are three linear views of
 the inputs::
 
-    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v     F.linear(query, w_q, b_q)
+    Q = X W_qᵀ + b_q    K = Y W_kᵀ + b_k    V = Y W_vᵀ + b_v       linear(query, w_q, b_q)
 
-In self-attention X and Y are the same sentence, and one product with the stacked matrix gives all
+`linear` is torch's `F.linear`, or the same by another library (`minitf.attention.linear`). In
+self-attention X and Y are the same sentence, and one product with the stacked matrix gives all
 three; in cross-attention X is the translation so far, Y the source sentence.
 
 **2. Heads** (`functional.split_heads`). One comparison per token would have to blend everything
@@ -45,7 +46,7 @@ result is the weighted sum of values::
 found::
 
     Concat(C_0, …, C_H-1)                         merge_heads(context, layout.batch_first)
-    MultiHead = Concat(…) W_oᵀ + b_o              project_output(self.out_proj, context)
+    MultiHead = Concat(…) W_oᵀ + b_o              project_output(self.out_proj, context, heads)
 
 **5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
 batch, and in training a decoder's future, which it is to predict. A mask M adds -inf to their
@@ -100,8 +101,8 @@ heads of a single feature, of one head or one sentence; nested inputs in evaluat
 cache, which torch has not; torch's inference kernel where no weights are wanted of more than 1,024
 tokens, for it would keep all scores; and that kernel elsewhere than on a CPU, in compiled graphs
 and inside function transforms (`torch.backends.mha.set_fastpath_enabled(False)` switches it off).
-`fast` computes in the order that is quickest and agrees within rounding; `flex` is torch's
-FlexAttention.
+`fast` computes in the order, and on a CPU by the library, that is quickest, and agrees within
+rounding; `flex` is torch's FlexAttention.
 
 **Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
 costs one projection instead of n.

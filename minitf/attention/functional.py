@@ -7,24 +7,28 @@ D = E / H head_dim. Activations are *sequence-first*, (T, B, E), or *batch-first
 head they are always (B, H, T, D), a view either way.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 _TORCH_KEEPS_VIEWS = torch.__version__ >= "2.13"
 
 
 class HeadLayout(NamedTuple):
-    """How projections are split into heads."""
+    """How inputs are projected, and projections split into heads."""
 
     num_heads: int
     batch_first: bool
     """Projections are (B, L, E) rather than (L, B, E)."""
     slices: bool
     """Parts of a packed projection may be slices of it; else they are copied apart."""
+    linear: Callable[..., Tensor] = F.linear
+    """torch's function, or one that agrees with it within rounding."""
 
 
 def project_inputs(
@@ -50,13 +54,13 @@ def project_inputs(
     """
     E = query.shape[-1]
     if query is key and key is value:
-        q, k, v = _unpack(F.linear(query, weight, bias), 3, heads)
+        q, k, v = _unpack(heads.linear(query, weight, bias), 3, heads)
         return q, k, v
     if key is value:
         w_q, w_kv = torch.split(weight, [E, 2 * E])
         b_q, b_kv = (None, None) if bias is None else torch.split(bias, [E, 2 * E])
-        k, v = _unpack(F.linear(key, w_kv, b_kv), 2, heads)
-        return split_heads(F.linear(query, w_q, b_q), heads), k, v
+        k, v = _unpack(heads.linear(key, w_kv, b_kv), 2, heads)
+        return split_heads(heads.linear(query, w_q, b_q), heads), k, v
     w_q, w_k, w_v = weight.chunk(3)
     return project_separately(query, key, value, (w_q, w_k, w_v), bias, heads)
 
@@ -72,7 +76,8 @@ def project_separately(
     """Project with three matrices, (E, E), (E, kdim) and (E, vdim), and split heads."""
     w_q, w_k, w_v = weights
     b_q, b_k, b_v = (None, None, None) if bias is None else bias.chunk(3)
-    q, k, v = F.linear(query, w_q, b_q), F.linear(key, w_k, b_k), F.linear(value, w_v, b_v)
+    linear = heads.linear
+    q, k, v = linear(query, w_q, b_q), linear(key, w_k, b_k), linear(value, w_v, b_v)
     return split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
 
 
@@ -91,7 +96,8 @@ def project_query(
         heads: how to split.
     """
     E = query.shape[-1]
-    return split_heads(F.linear(query, weight[:E], None if bias is None else bias[:E]), heads)
+    bias = None if bias is None else bias[:E]
+    return split_heads(heads.linear(query, weight[:E], bias), heads)
 
 
 def split_heads(x: Float[Tensor, "_ _ E"], heads: HeadLayout) -> Float[Tensor, "B H L D"]:
@@ -138,12 +144,25 @@ def merge_heads(
 
 
 def project_output(
-    projection: nn.Module, context: Float[Tensor, "rows columns E"]
+    projection: nn.Module, context: Float[Tensor, "rows columns E"], heads: HeadLayout
 ) -> Float[Tensor, "rows columns _"]:
     """W_o and its bias; row by row where the context is a view, as torch multiplies it."""
+    if heads.linear is not F.linear and isinstance(projection, nn.Linear) and is_plain(projection):
+        return heads.linear(context, projection.weight, projection.bias)
     if context.is_contiguous():
         return projection(context)  # type: ignore[no-any-return]
     return projection(context.flatten(0, 1)).unflatten(0, context.shape[:2])  # type: ignore[no-any-return]
+
+
+def is_plain(projection: nn.Linear) -> bool:
+    """Whether calling a linear layer is nothing but its matrix product."""
+    if projection._forward_hooks or projection._forward_pre_hooks:
+        return False
+    if projection._backward_hooks or projection._backward_pre_hooks:
+        return False
+    if _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return False
+    return type(projection).forward is nn.Linear.forward and "forward" not in projection.__dict__
 
 
 def append_learned_key(

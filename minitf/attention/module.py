@@ -1,6 +1,7 @@
 """The module: torch.nn.MultiheadAttention's interface over this room's functions."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
@@ -22,10 +23,11 @@ from minitf.attention.kernels import (
     KERNELS,
     check_kernel,
     may_be_slices,
-    prefers_products,
 )
 from minitf.attention.kernels.inference import attend_as_torch, follows_torch
+from minitf.attention.kernels.math import is_for_products
 from minitf.attention.layout import Layout
+from minitf.attention.linear import linear
 from minitf.attention.masks import build_mask, dead_queries, is_transformed
 from minitf.attention.nested import nested_forward
 from minitf.attention.rotary import rotate
@@ -223,7 +225,8 @@ class MultiHeadAttention(nn.Module):
         num_held = 0 if cache is None else cache.length - held * query.shape[0]
         check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads, num_held)
         if kernel == "auto":
-            products = cache is not None and prefers_products(query, self.batch_first)
+            length = query.shape[1 if self.batch_first and query.dim() == 3 else 0]
+            products = cache is not None and is_for_products(query, length)
             kernel = "math" if need_weights or products else "fused"
         elif kernel not in KERNELS:  # set since the module was made
             check_kernel(kernel)
@@ -241,8 +244,13 @@ class MultiHeadAttention(nn.Module):
         # The numbers are the lesson's, in minitf.attention.
         # 1. Project, and 2. split into heads.
         offset = 0 if cache is None or cache.static else cache.length
+        # torch has neither a cache nor the kernels whose bits are their own.
+        exact = kernel in BIT_IDENTICAL and (cache is None or self.kernel != "auto")
         heads = HeadLayout(
-            self.num_heads, layout.batch_first, slices=may_be_slices(kernel, self.head_dim)
+            self.num_heads,
+            layout.batch_first,
+            slices=may_be_slices(kernel, self.head_dim),
+            linear=F.linear if exact else linear,
         )
         q, k, v = self._project(query, key, value, packed, cache, heads)
 
@@ -286,7 +294,7 @@ class MultiHeadAttention(nn.Module):
             context = context.masked_fill(dead, 0.0)
             weights = None if weights is None else weights.masked_fill(dead, 0.0)
         context = merge_heads(context, layout.batch_first)
-        output = project_output(self.out_proj, context)
+        output = project_output(self.out_proj, context, heads)
         if dead is not None:
             output = output.masked_fill(dead_queries(dead, layout.batch_first), 0.0)
         output = layout.leave(output)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from minitf.model.linear import Linear
 
 
 def swiglu(x: Float[Tensor, "... two_F"]) -> Float[Tensor, "... F"]:
@@ -26,9 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def projections(
-    embed_dim: int, feedforward_dim: int, activation: str
-) -> tuple[nn.Linear, nn.Linear]:
+def projections(embed_dim: int, feedforward_dim: int, activation: str) -> tuple[Linear, Linear]:
     """`linear1` and `linear2`, named as torch's own layers name them."""
     width = 2 * feedforward_dim if activation == "swiglu" else feedforward_dim
-    return nn.Linear(embed_dim, width), nn.Linear(feedforward_dim, embed_dim)
+    return Linear(embed_dim, width), Linear(feedforward_dim, embed_dim)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from minitf.attention.linear import multiply_transposed, suits_onednn
 from minitf.model.packed import PackedWeight
 
 CPU_BLOCK_BYTES = 8 << 20
@@ -121,10 +122,13 @@ def _softmax_part(
     logits = h.new_empty(rows, V)
     products = logits if half == dtype else logits.to(half)
     project, project_back = _products(w, products, want_gradient)
+    by_onednn = half == dtype and suits_onednn(weight)
     log_sums, nlls, divergence = (h.new_empty(number, 1) for number in (N, N, N // 2))
     grad_h = torch.empty_like(h) if want_gradient else h
     sums = torch.promote_types(dtype, torch.float32)
     grad_weight = torch.zeros_like(weight if want_gradient else weight[:0], dtype=sums)
+    if by_onednn:
+        grad_weight = grad_weight.t().contiguous().t()  # as its terms lie
     # In place where that has been measured: elsewhere a block is a small part of the memory.
     in_place = device == "cpu" and not r_drop
 
@@ -146,13 +150,15 @@ def _softmax_part(
             divergence[pairs] = _diverge(softmax, log_prob, r_drop / 2)
         if not want_gradient:
             continue
-        if half == sums:
+        if by_onednn:
+            grad_weight += multiply_transposed(softmax, h_block)
+        elif half == sums:
             grad_weight.addmm_(softmax.t(), h_block)
         else:
             softmax = softmax if half == dtype else product.copy_(softmax)
             grad_weight += softmax.t() @ h_block
         grad_h[block] = project_back(softmax)
-    return log_sums, nlls, divergence, grad_h, grad_weight
+    return log_sums, nlls, divergence, grad_h, grad_weight.contiguous()
 
 
 def _subtract_rows(matrix: Tensor, index: Tensor, rows: Tensor, factor: float) -> None:

@@ -1,17 +1,16 @@
 """Float32 products on a CPU by oneDNN, with a weight that is packed once for many of them.
 
-torch gives float32 products to MKL, which on an AMD EPYC reaches 78 to 86 GFLOP/s a core at a
-vocabulary of 10,000 and E = 128, where oneDNN with a packed weight reaches 101 to 107; with 5 rows
-it needs 0.14 ms, not 0.33. Packing such a weight takes 1.1 ms. On a CPU of MKL's own maker that is
-so for few rows only: an Intel Xeon needs 0.23 ms, not 0.38, with 5, but with 450 MKL reaches 194
-GFLOP/s, and oneDNN 158.
+Where `minitf.attention.linear` takes oneDNN, this saves it the reading of a large weight's layout
+each time. On a CPU of MKL's own maker oneDNN is the quicker with few rows only: at a vocabulary of
+10,000 and E = 128 an Intel Xeon needs 0.23 ms, not 0.38, with 5, but with 450 MKL reaches 194
+GFLOP/s, and oneDNN 158. Packing such a weight takes 1.1 ms.
 """
-
-from functools import cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from minitf.attention.linear import is_by_mkls_maker, may_take_onednn, multiply
 
 MOST_ROWS = 100
 """Of a product that oneDNN is the quicker at on an Intel CPU; with 64 it still is."""
@@ -31,23 +30,8 @@ class PackedWeight:
     @staticmethod
     def suits(weight: Tensor, rows: int = 1) -> bool:
         """Whether products of so many rows are in float32 on a CPU where oneDNN is the quicker."""
-        return (
-            weight.device.type == "cpu"
-            and weight.dtype == torch.float32
-            and torch._C._has_mkldnn
-            and (rows <= MOST_ROWS or not _is_by_mkls_maker())
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-        )
+        return may_take_onednn(weight) and (rows <= MOST_ROWS or not is_by_mkls_maker())
 
     def product(self, x: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]:
         """Compute x·weightᵀ."""
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, None, "none", [], "")
-        return result
-
-
-@cache
-def _is_by_mkls_maker() -> bool:
-    name = str(torch.cpu.get_capabilities().get("cpu_name", ""))
-    has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    return has_mkl and name.startswith("Intel")
+        return multiply(x, self.packed)

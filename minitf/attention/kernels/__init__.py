@@ -20,7 +20,6 @@ What a kernel cannot do it refuses with an AttentionError; none falls back to an
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from minitf.attention.errors import AttentionError
@@ -57,22 +56,6 @@ def may_be_slices(name: str, head_dim: int) -> bool:
     second head of a slice unaligned.
     """
     return name != "math" and (name != "fused" or head_dim % 2 == 0)
-
-
-FEW_QUERIES = 16
-"""On a CPU the fused kernel's start costs more than a few queries' scores take to store."""
-
-
-def prefers_products(query: Tensor, batch_first: bool) -> bool:
-    """Whether `auto` decodes with `math`: one new token, or a beam's, over cached keys on a CPU."""
-    length = query.shape[1] if batch_first and query.dim() == 3 else query.shape[0]
-    return (
-        query.device.type == "cpu"
-        and query.dtype in (torch.float32, torch.float64)
-        and length <= FEW_QUERIES
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-    )
 
 
 def check_kernel(name: str) -> None:

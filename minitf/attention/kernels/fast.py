@@ -8,7 +8,7 @@ from torch import Tensor
 
 from minitf.attention.kernels.blockwise import BLOCK_SCORES, blockwise_attention
 from minitf.attention.kernels.fused import fused_attention
-from minitf.attention.kernels.math import math_attention
+from minitf.attention.kernels.math import is_for_products, math_attention
 from minitf.attention.masks import is_transformed
 
 FEW_KEYS = 256
@@ -29,15 +29,16 @@ def fast_attention(
 
     Its gain is in the layout: the module hands it the inputs as they lie, so that nothing is
     transposed on the way in or out, where torch's bits would need it sequence-first. On a CPU it
-    also avoids three ways in which torch's fused kernel is slow or wasteful there: half precision
-    in training on short sentences, which it computes in float32 instead; dropout, where torch keeps
-    all scores and this one keeps them while they are few and else works in blocks (compiled and
-    transformed graphs and masks that want a gradient aside); and dropout in half precision, in
-    float32 again.
+    also avoids four ways in which torch's fused kernel is slow or wasteful there: few queries
+    without gradients, as in decoding; half precision in training on short sentences, which it
+    computes in float32 instead; dropout, where torch keeps all scores and this one keeps them while
+    they are few and else works in blocks (compiled and transformed graphs and masks that want a
+    gradient aside); and dropout in half precision, in float32 again.
     """
     options: dict[str, Any] = {"is_causal": is_causal, "dropout": dropout}
-    if need_weights:
-        return math_attention(q, k, v, mask, need_weights=True, **options)
+    if need_weights or is_for_products(q, q.shape[2]):
+        context, weights = math_attention(q, k, v, mask, need_weights=need_weights, **options)
+        return context, weights
     if not _rises(q, k, v, dropout):
         return _attend(q, k, v, mask, **options), None
     with torch.autocast(q.device.type, enabled=False):  # it would lower what is raised here

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 from torch.overrides import has_torch_function
 
+from minitf.attention.functional import is_plain
 from minitf.attention.masks import attn_mask_4d, causal_mask, dead_queries, padding_mask_4d
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def attend_as_torch(
     B, T, _ = x.shape
     H, D = attention.num_heads, attention.head_dim
     in_weight, in_bias, out_weight, out_bias = parameters
-    plain = _is_plain(projection)
+    plain = is_plain(projection)
     # Operations start quicker where none can be recorded, but nothing made there may get out.
     hidden = plain and (average_attn_weights or not need_weights)
     quick = hidden and not torch.is_inference_mode_enabled()
@@ -142,15 +142,6 @@ def attend_as_torch(
     if weights.element_size() > 2:
         return output, weights.mean(dim=1)
     return output, weights.sum(dim=1).div_(H)  # torch rounds a sum of half precision
-
-
-def _is_plain(projection: nn.Module) -> bool:
-    """Whether calling a linear layer is nothing but its matrix product."""
-    if projection._forward_hooks or projection._forward_pre_hooks:
-        return False
-    if _has_any_global_hook():  # type: ignore[no-untyped-call]
-        return False
-    return type(projection).forward is nn.Linear.forward and "forward" not in projection.__dict__
 
 
 def _merge(

@@ -9,6 +9,25 @@ from torch import Tensor
 
 from minitf.attention.masks import additive, causal_mask
 
+FEW_QUERIES = 16
+"""On a CPU the fused kernel's start costs more than a few queries' scores take to store."""
+
+
+def is_for_products(query: Tensor, length: int) -> bool:
+    """Whether this is the quickest kernel: one new token, or a beam's, over cached keys on a CPU.
+
+    Args:
+        query: gives device and dtype.
+        length: T.
+    """
+    return (
+        query.device.type == "cpu"
+        and query.dtype in (torch.float32, torch.float64)
+        and length <= FEW_QUERIES
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+    )
+
 
 def math_attention(
     q: Float[Tensor, "B H T D"],

@@ -27,7 +27,7 @@ def test_they_are_those_of_projection_and_softmax(make_model, rows, dtype):
 def test_so_they_are_on_either_makers_cpu_for_more_and_for_fewer_rows(
     make_model, monkeypatch, intel
 ):
-    monkeypatch.setattr(packed, "_is_by_mkls_maker", lambda: intel)
+    monkeypatch.setattr(packed, "is_by_mkls_maker", lambda: intel)
     model = make_model(vocab_size=101).float()
     projection = Projection(model, torch.float32)
     generator = torch.Generator().manual_seed(11)

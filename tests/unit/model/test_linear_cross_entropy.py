@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minitf.attention import linear
 from minitf.model import linear_cross_entropy, packed
 
 module = importlib.import_module("minitf.model.linear_cross_entropy")
@@ -37,7 +38,8 @@ def test_every_block_size_gives_the_same(monkeypatch, rows):
 
 @pytest.mark.parametrize("intel", [False, True])
 def test_in_float32_it_is_within_rounding_by_either_library(monkeypatch, intel):
-    monkeypatch.setattr(packed, "_is_by_mkls_maker", lambda: intel)
+    for place in (packed, linear):
+        monkeypatch.setattr(place, "is_by_mkls_maker", lambda: intel)
     monkeypatch.setattr(packed, "MOST_ROWS", 6)
     monkeypatch.setattr(module, "CPU_BLOCK_BYTES", 7 * V * 4)  # 7, 7, 7 and 2 rows
     exact = _problem()

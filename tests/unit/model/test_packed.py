@@ -47,15 +47,8 @@ def test_it_is_for_float32_alone(dtype):
 @needs_onednn
 def test_many_rows_are_for_mkl_on_a_cpu_by_its_maker(monkeypatch):
     weight = torch.zeros(3, 5)
-    monkeypatch.setattr(packed_module, "_is_by_mkls_maker", lambda: True)
+    monkeypatch.setattr(packed_module, "is_by_mkls_maker", lambda: True)
     assert PackedWeight.suits(weight, MOST_ROWS)
     assert not PackedWeight.suits(weight, MOST_ROWS + 1)
-    monkeypatch.setattr(packed_module, "_is_by_mkls_maker", lambda: False)
+    monkeypatch.setattr(packed_module, "is_by_mkls_maker", lambda: False)
     assert PackedWeight.suits(weight, MOST_ROWS + 1)
-
-
-def test_the_maker_is_read_from_the_cpus_name(monkeypatch):
-    has_mkl = torch.backends.mkl.is_available()
-    for name, expected in (("Intel Xeon", has_mkl), ("AMD EPYC", False), ("", False)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {"cpu_name": name})
-        assert packed_module._is_by_mkls_maker.__wrapped__() == expected

@@ -1,0 +1,191 @@
+"""Linear layers by oneDNN are torch's within rounding, gradients and all, and only where they may.
+
+Sizes are different primes.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from minitf.attention import KeyValueCache, MultiHeadAttention
+from minitf.attention import linear as module
+from minitf.attention.linear import linear
+
+needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch has no oneDNN")
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """Any CPU is one where oneDNN is the quicker, with any size."""
+    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: False)
+    monkeypatch.setattr(module, "FEWEST_PRODUCTS", 0)
+
+
+def problem(rows, seed=1, wide=29, narrow=23):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((*rows, wide), (narrow, wide), (narrow,))
+    return [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+def grows(tensors):
+    return [x for x in tensors if x is not None and x.requires_grad]
+
+
+def errors(found, exact):
+    return [float((a.double() - b).detach().abs().max()) for a, b in zip(found, exact, strict=True)]
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [(37,), (1,), (11, 7), (3, 5, 2)])
+@pytest.mark.parametrize("sizes", [(29, 23), (23, 31)])
+@pytest.mark.parametrize("frozen", [None, "x", "weight", "bias", "no bias", "all but bias"])
+def test_output_and_gradients_are_torchs_within_rounding(onednn, rows, sizes, frozen):
+    x, weight, bias = problem(rows, wide=sizes[0], narrow=sizes[1])
+    for name, tensor in (("x", x), ("weight", weight), ("bias", bias)):
+        tensor.requires_grad_(frozen != name and (frozen != "all but bias" or name == "bias"))
+    tensors = [x, weight, None if frozen == "no bias" else bias]
+    output = linear(*tensors)
+    assert output.grad_fn.name() == "_LinearBackward"
+    factor = torch.randn(output.shape, generator=torch.Generator().manual_seed(2))
+
+    def everything(function, *tensors):
+        result = function(*tensors)
+        return result, *torch.autograd.grad(result, grows(tensors), factor.to(result.dtype))
+
+    exact_tensors = [
+        None if t is None else t.detach().double().requires_grad_(t.requires_grad) for t in tensors
+    ]
+    exact = everything(F.linear, *exact_tensors)
+    found, torchs = everything(linear, *tensors), everything(F.linear, *tensors)
+    for error, torchs_error in zip(errors(found, exact), errors(torchs, exact), strict=True):
+        assert error <= max(2 * torchs_error, 2e-6)
+
+
+@needs_onednn
+def test_second_derivatives_are_torchs(onednn):
+    def second(function, x, weight, bias):
+        (first,) = torch.autograd.grad(function(x, weight, bias).pow(3).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.pow(2).sum(), [x, weight, bias])
+
+    tensors = problem((7,))
+    exact = second(F.linear, *(t.detach().double().requires_grad_() for t in tensors))
+    for found, wanted in zip(second(linear, *tensors), exact, strict=True):
+        torch.testing.assert_close(
+            found.double(), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max()
+        )
+
+
+@needs_onednn
+@pytest.mark.parametrize("view", ["transposed", "every second row", "expanded"])
+def test_inputs_and_gradients_may_lie_in_any_way(onednn, view):
+    x, weight, bias = problem((11, 14))
+    if view == "transposed":
+        x = x.transpose(0, 1)
+    elif view == "every second row":
+        x = x[:, ::2]
+    else:
+        x = x[:1].expand(11, -1, -1)
+    found = torch.autograd.grad(linear(x, weight, bias).sum(), [weight, bias])
+    expected = torch.autograd.grad(F.linear(x, weight, bias).sum(), [weight, bias])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@needs_onednn
+def test_parameters_get_gradients_that_lie_as_they_do(onednn):
+    x, weight, bias = problem((13,))
+    linear(x, weight, bias).sum().backward()
+    assert weight.grad.stride() == weight.stride()
+    assert x.grad.stride() == x.stride()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # by vmap's import
+def test_it_is_torchs_function_where_that_is_the_better_or_knows_more(onednn):
+    x, weight, bias = problem((13,))
+
+    def name(*tensors):
+        return linear(*tensors).grad_fn.name()
+
+    assert name(x.double(), weight.double(), bias.double()) == "AddmmBackward0"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, weight, bias).dtype == torch.bfloat16
+    with FlopCounterMode(display=False) as counter:
+        assert name(x, weight, bias) == "AddmmBackward0"
+    assert counter.get_total_flops() == 2 * x.numel() * weight.size(0)
+    batched = torch.vmap(linear, in_dims=(0, None, None))(x, weight, bias)
+    torch.testing.assert_close(batched, F.linear(x, weight, bias))
+    _, tangent = torch.func.jvp(lambda x: linear(x, weight, bias), (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(tangent, F.linear(torch.ones_like(x), weight))
+    for wrong in (
+        (x[:, :-1], weight, bias),
+        (x, weight.double(), bias),
+        (x, weight.view(-1), bias),
+    ):
+        assert not module._takes_onednn(*wrong)  # torch's function says what is wrong
+    assert module._takes_onednn(x, weight, bias) == torch._C._has_mkldnn
+
+
+@needs_onednn
+def test_few_numbers_and_mkls_own_cpus_are_left_to_torch(monkeypatch):
+    x, weight, bias = problem((13,))
+    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: False)
+    for fewest, library in (
+        (13 * 29 * 23, "_LinearBackward"),
+        (13 * 29 * 23 + 1, "AddmmBackward0"),
+    ):
+        monkeypatch.setattr(module, "FEWEST_PRODUCTS", fewest)
+        assert linear(x, weight, bias).grad_fn.name() == library
+    monkeypatch.setattr(module, "FEWEST_PRODUCTS", 0)
+    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: True)
+    assert linear(x, weight, bias).grad_fn.name() == "AddmmBackward0"
+
+
+def test_the_maker_is_read_from_the_cpus_name(monkeypatch):
+    has_mkl = torch.backends.mkl.is_available()
+    for name, expected in (("Intel Xeon", has_mkl), ("AMD EPYC", False), ("", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {"cpu_name": name})
+        assert module.is_by_mkls_maker.__wrapped__() == expected
+
+
+@pytest.fixture
+def calls(monkeypatch, onednn):
+    """Shapes of the products that oneDNN computes."""
+    seen = []
+    multiply = module.multiply
+
+    def watched(x, weight, bias=None):
+        seen.append((*x.shape[-1:], *weight.shape[:1]))
+        return multiply(x, weight, bias)
+
+    monkeypatch.setattr(module, "multiply", watched)
+    return seen
+
+
+@needs_onednn
+@pytest.mark.parametrize("kernel", ["auto", "math", "fused", "fast"])
+def test_only_what_need_not_have_torchs_bits_takes_it(calls, kernel):
+    E = 22
+    attention = MultiHeadAttention(E, 2, batch_first=True, kernel=kernel)
+    x = torch.randn(3, 5, E, generator=torch.Generator().manual_seed(4))
+    attention(x, x, x, need_weights=False)
+    assert calls == ([(E, 3 * E), (E, E)] if kernel == "fast" else [])
+    calls.clear()
+    with torch.no_grad():  # decoding, which torch has not
+        attention(x, x, x, need_weights=False, is_causal=True, cache=KeyValueCache())
+        attention(x, x[:, :2], x[:, :2], need_weights=False, cache=KeyValueCache(static=True))
+    assert bool(calls) == (kernel in ("auto", "fast"))
+
+
+@needs_onednn
+def test_an_output_projection_of_ones_own_is_called(calls):
+    attention = MultiHeadAttention(22, 2, batch_first=True, kernel="fast")
+    x = torch.randn(3, 5, 22, generator=torch.Generator().manual_seed(4))
+    expected, _ = attention(x, x, x, need_weights=False)
+    handle = attention.out_proj.register_forward_hook(lambda module, args, output: 2 * output)
+    hooked, _ = attention(x, x, x, need_weights=False)
+    torch.testing.assert_close(hooked, 2 * expected)
+    handle.remove()
+    attention.out_proj.forward = lambda context: torch.zeros_like(context)
+    assert not attention(x, x, x, need_weights=False)[0].any()
+    attention.out_proj = torch.nn.Identity()
+    assert attention(x, x, x, need_weights=False)[0].shape == x.shape
