@@ -1,9 +1,12 @@
 """What the hardware could do at most, and how much arithmetic the works of the bench take."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
+from minitf.attention.linear import may_take_onednn, multiply
 from minitf.bench.rounds import Implementation, Measured
 from minitf.bench.task import TrainingTask
 from minitf.model import Transformer
@@ -61,15 +64,29 @@ def peak_of(measured: Measured, precision: str, device: str) -> float | None:
 
 
 def measured_peak(size: int, dtype: torch.dtype, seconds: float) -> float:
-    """FLOP/s of the CPU in products of two (size, size) matrices, as many as fit in the time."""
+    """FLOP/s of the CPU in products of two (size, size) matrices, by the quickest library.
+
+    Args:
+        size: of the matrices.
+        dtype: theirs.
+        seconds: for each library's products.
+    """
     left, right = torch.randn(2, size, size).to(dtype).unbind()
     out = torch.empty_like(left)
-    torch.mm(left, right, out=out)
-    products, start = 0, time.perf_counter()
+    libraries = [partial(torch.mm, left, right, out=out)]
+    if may_take_onednn(left):
+        libraries.append(partial(multiply, left, right))
+    return max(2 * size**3 * _rate(product, seconds) for product in libraries)
+
+
+def _rate(function: Callable[[], object], seconds: float) -> float:
+    """Calls a second, of as many as fit in the time."""
+    function()
+    calls, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
-        torch.mm(left, right, out=out)
-        products += 1
-    return products * 2 * size**3 / elapsed
+        function()
+        calls += 1
+    return calls / elapsed
 
 
 def training_flops(task: TrainingTask, src_tokens: int, tgt_tokens: int) -> float:

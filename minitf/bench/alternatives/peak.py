@@ -7,7 +7,7 @@ from minitf.bench.rounds import Rounds
 
 
 def run(rounds: Rounds, size: int, precision: str) -> None:
-    """A worker's function: on the CPU, size³ products, as many as fit in a fifth of a second."""
+    """A worker's function: on the CPU, size³ products for a fifth of a second a library."""
     rounds.ready()
     while rounds.wait() is not None:
         rounds.report(flops=measured_peak(size, getattr(torch, precision), 0.2))
