@@ -30,7 +30,7 @@ from minitf.attention.layout import Layout
 from minitf.attention.linear import linear
 from minitf.attention.masks import build_mask, dead_queries, is_transformed
 from minitf.attention.nested import nested_forward
-from minitf.attention.rotary import rotate
+from minitf.attention.rotary import rotate_both
 
 
 class MultiHeadAttention(nn.Module):
@@ -328,7 +328,7 @@ class MultiHeadAttention(nn.Module):
             q, k, v = project_separately(query, key, value, weights, bias, heads)
         if self.rotary_base is not None:
             start = 0 if cache is None else cache.length
-            q, k = rotate(q, self.rotary_base, start), rotate(k, self.rotary_base, start)
+            q, k = rotate_both(q, k, self.rotary_base, start)
         return q, k, v
 
     def merge_masks(

@@ -76,6 +76,7 @@ def search_single(
         cut_now = constraints.cut_off(next_log_prob, step)
         chosen = choose(constraints.apply(next_log_prob, so_far), step)
         gain = next_log_prob.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+        del next_log_prob  # the next ones take its memory, which is still in the cache
         log_prob += gain.masked_fill(done, 0.0)
         if cut_now is not None:
             cut |= cut_now & ~done

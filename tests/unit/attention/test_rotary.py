@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minitf.attention import MultiHeadAttention
-from minitf.attention.rotary import rotate
+from minitf.attention.rotary import rotate, rotate_both
 
 B, T, H, D = 2, 5, 3, 14
 
@@ -29,6 +29,15 @@ def test_scores_depend_on_the_distance_alone():
     far = rotate(q, 1e4, 100_007) @ rotate(k, 1e4, 100_004).mT
     torch.testing.assert_close(near, far, rtol=1e-9, atol=1e-9)
     assert (near - q @ k.mT).abs() > 1e-3
+
+
+@pytest.mark.parametrize("length", [T, T + 2])
+def test_queries_and_keys_are_turned_alike(length):
+    generator = torch.Generator().manual_seed(2)
+    q, k = (torch.randn(B, H, n, D, generator=generator) for n in (T, length))
+    found = rotate_both(q, k, 100.0, offset=3)
+    assert torch.equal(found[0], rotate(q, 100.0, offset=3))
+    assert torch.equal(found[1], rotate(k, 100.0, offset=3))
 
 
 def test_bfloat16_positions_beyond_256_differ():
