@@ -18,7 +18,7 @@ needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch h
 @pytest.fixture
 def onednn(monkeypatch):
     """Any CPU is one where oneDNN is the quicker, with any size."""
-    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: False)
+    monkeypatch.setattr(module, "mkl_leaves_avx512", lambda: True)
     monkeypatch.setattr(module, "FEWEST_PRODUCTS", 0)
 
 
@@ -128,7 +128,7 @@ def test_it_is_torchs_function_where_that_is_the_better_or_knows_more(onednn):
 @needs_onednn
 def test_few_numbers_and_mkls_own_cpus_are_left_to_torch(monkeypatch):
     x, weight, bias = problem((13,))
-    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: False)
+    monkeypatch.setattr(module, "mkl_leaves_avx512", lambda: True)
     for fewest, library in (
         (13 * 29 * 23, "_LinearBackward"),
         (13 * 29 * 23 + 1, "AddmmBackward0"),
@@ -136,15 +136,26 @@ def test_few_numbers_and_mkls_own_cpus_are_left_to_torch(monkeypatch):
         monkeypatch.setattr(module, "FEWEST_PRODUCTS", fewest)
         assert linear(x, weight, bias).grad_fn.name() == library
     monkeypatch.setattr(module, "FEWEST_PRODUCTS", 0)
-    monkeypatch.setattr(module, "is_by_mkls_maker", lambda: True)
+    monkeypatch.setattr(module, "mkl_leaves_avx512", lambda: False)
     assert linear(x, weight, bias).grad_fn.name() == "AddmmBackward0"
 
 
-def test_the_maker_is_read_from_the_cpus_name(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "widest", "leaves"),
+    [
+        ("AMD EPYC", "AVX512", True),
+        ("AMD EPYC", "AVX2", False),
+        ("Intel Xeon", "AVX512", False),
+        ("", "AVX512", True),
+    ],
+)
+def test_which_cpus_mkl_leaves_avx512_of(monkeypatch, name, widest, leaves):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name})
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: widest)
+    monkeypatch.setattr(module, "is_by_mkls_maker", module.is_by_mkls_maker.__wrapped__)
     has_mkl = torch.backends.mkl.is_available()
-    for name, expected in (("Intel Xeon", has_mkl), ("AMD EPYC", False), ("", False)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {"cpu_name": name})
-        assert module.is_by_mkls_maker.__wrapped__() == expected
+    assert module.mkl_leaves_avx512.__wrapped__() == (has_mkl and leaves)
+    assert module.is_by_mkls_maker() == (has_mkl and name == "Intel Xeon")
 
 
 @pytest.fixture
