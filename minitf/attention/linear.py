@@ -41,12 +41,13 @@ def linear(
 
 def _takes_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether oneDNN is the quicker, and does the same as torch's function with these."""
-    if x.numel() * weight.shape[0] < FEWEST_PRODUCTS or not suits_onednn(x):
+    if weight.dim() != 2 or x.numel() * weight.shape[0] < FEWEST_PRODUCTS or not suits_onednn(x):
         return False
     if is_transformed(x) or torch._C._len_torch_dispatch_stack():
         return False
-    if weight.dim() != 2 or weight.shape[1] != x.shape[-1]:
-        return False  # torch's function has the better words for it
+    out, width = weight.shape
+    if width != x.shape[-1] or (bias is not None and bias.shape != (out,)):
+        return False  # torch's function broadcasts, or says what is wrong
     return all(
         type(p) in (Tensor, nn.Parameter) and p.dtype == x.dtype and p.device == x.device
         for p in (weight, bias)
