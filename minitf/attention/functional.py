@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+
+from minitf.attention.linear import apply_linear, linear
 
 _TORCH_KEEPS_VIEWS = torch.__version__ >= "2.13"
 
@@ -76,8 +77,8 @@ def project_separately(
     """Project with three matrices, (E, E), (E, kdim) and (E, vdim), and split heads."""
     w_q, w_k, w_v = weights
     b_q, b_k, b_v = (None, None, None) if bias is None else bias.chunk(3)
-    linear = heads.linear
-    q, k, v = linear(query, w_q, b_q), linear(key, w_k, b_k), linear(value, w_v, b_v)
+    product = heads.linear
+    q, k, v = product(query, w_q, b_q), product(key, w_k, b_k), product(value, w_v, b_v)
     return split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
 
 
@@ -147,22 +148,11 @@ def project_output(
     projection: nn.Module, context: Float[Tensor, "rows columns E"], heads: HeadLayout
 ) -> Float[Tensor, "rows columns _"]:
     """W_o and its bias; row by row where the context is a view, as torch multiplies it."""
-    if heads.linear is not F.linear and isinstance(projection, nn.Linear) and is_plain(projection):
-        return heads.linear(context, projection.weight, projection.bias)
+    if heads.linear is linear:
+        return apply_linear(projection, context)
     if context.is_contiguous():
         return projection(context)  # type: ignore[no-any-return]
     return projection(context.flatten(0, 1)).unflatten(0, context.shape[:2])  # type: ignore[no-any-return]
-
-
-def is_plain(projection: nn.Linear) -> bool:
-    """Whether calling a linear layer is nothing but its matrix product."""
-    if projection._forward_hooks or projection._forward_pre_hooks:
-        return False
-    if projection._backward_hooks or projection._backward_pre_hooks:
-        return False
-    if _has_any_global_hook():  # type: ignore[no-untyped-call]
-        return False
-    return type(projection).forward is nn.Linear.forward and "forward" not in projection.__dict__
 
 
 def append_learned_key(

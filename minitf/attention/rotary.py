@@ -25,7 +25,7 @@ def rotate_both(
     q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"], base: float, offset: int = 0
 ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H S D"]]:
     """`rotate` queries and keys, whose first position is the same."""
-    if q.shape[2] != k.shape[2]:
+    if torch.compiler.is_compiling() or q.shape[2] != k.shape[2]:  # a graph is for any lengths
         return rotate(q, base, offset), rotate(k, base, offset)
     cos, sin = _turns(q, base, offset)  # in decoding they take longer than what follows
     return _turn(q, cos, sin), _turn(k, cos, sin)

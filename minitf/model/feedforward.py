@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
-
-from minitf.model.linear import Linear
+from torch import Tensor, nn
 
 
 def swiglu(x: Float[Tensor, "... two_F"]) -> Float[Tensor, "... F"]:
@@ -28,7 +26,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def projections(embed_dim: int, feedforward_dim: int, activation: str) -> tuple[Linear, Linear]:
+def projections(
+    embed_dim: int, feedforward_dim: int, activation: str
+) -> tuple[nn.Linear, nn.Linear]:
     """`linear1` and `linear2`, named as torch's own layers name them."""
     width = 2 * feedforward_dim if activation == "swiglu" else feedforward_dim
-    return Linear(embed_dim, width), Linear(feedforward_dim, embed_dim)
+    return nn.Linear(embed_dim, width), nn.Linear(feedforward_dim, embed_dim)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from minitf.attention import KeyValueCache
 from minitf.attention.errors import OutputError
+from minitf.attention.linear import apply_linear
 from minitf.model.dropout import Dropout
 from minitf.model.feedforward import ACTIVATIONS, projections
 
@@ -105,8 +106,8 @@ class EncoderLayer(nn.Module):
         return x
 
     def _feedforward(self, x: Tensor) -> Tensor:
-        x = self.dropout(self.activation(self.linear1(x)))
-        x = self.dropout2(self.linear2(x))
+        x = self.dropout(self.activation(apply_linear(self.linear1, x)))
+        x = self.dropout2(apply_linear(self.linear2, x))
         return x
 
 
@@ -204,6 +205,6 @@ class DecoderLayer(nn.Module):
         return x
 
     def _feedforward(self, x: Tensor) -> Tensor:
-        x = self.dropout(self.activation(self.linear1(x)))
-        x = self.dropout3(self.linear2(x))
+        x = self.dropout(self.activation(apply_linear(self.linear1, x)))
+        x = self.dropout3(apply_linear(self.linear2, x))
         return x

@@ -27,6 +27,9 @@ CPU_BLOCK_BYTES = 8 << 20
 """Logits of one block, twice as many in half precision; measured with 32 MB of cache."""
 ACCELERATOR_BLOCK_BYTES = 1 << 30
 """There a block only bounds the memory."""
+LARGEST_SUM = 1 << 22
+"""Elements of a weight's gradient that oneDNN computes anew for each block; of more, MKL, which
+adds to what is there, is the quicker."""
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -122,7 +125,7 @@ def _softmax_part(
     logits = h.new_empty(rows, V)
     products = logits if half == dtype else logits.to(half)
     project, project_back = _products(w, products, want_gradient)
-    by_onednn = half == dtype and suits_onednn(weight)
+    by_onednn = half == dtype and suits_onednn(weight) and weight.numel() <= LARGEST_SUM
     log_sums, nlls, divergence = (h.new_empty(number, 1) for number in (N, N, N // 2))
     grad_h = torch.empty_like(h) if want_gradient else h
     sums = torch.promote_types(dtype, torch.float32)

@@ -15,6 +15,7 @@ from rich.console import Console
 from minitf.batching import EncodedPairs
 from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
+from minitf.config.environment import bound_onednn
 from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
@@ -74,9 +75,7 @@ def train(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     run_dir = Path(config.run_dir).resolve()
     resume = config.resume is not None
     os.environ[RANK_CONFIG] = str(run_dir / "config.yaml")
-    # oneDNN, which multiplies in half precision on a CPU, keeps what it builds for every shape, of
-    # which the batches have hundreds: by its own measure of 1,024 that is gigabytes.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    bound_onednn()
     try:
         with held(run_dir, resume=resume) if rank_zero else contextlib.nullcontext():
             config = typed(config)

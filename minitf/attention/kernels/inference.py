@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.overrides import has_torch_function
 
-from minitf.attention.functional import is_plain
+from minitf.attention.linear import is_plain
 from minitf.attention.masks import attn_mask_4d, causal_mask, dead_queries, padding_mask_4d
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ def is_for_products(query: Tensor, length: int) -> bool:
         length: T.
     """
     return (
-        query.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: a graph is for any length
+        and query.device.type == "cpu"
         and query.dtype in (torch.float32, torch.float64)
         and length <= FEW_QUERIES
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -154,6 +154,33 @@ def test_export(kernel, need_weights, masked):
 
 
 @only_inside
+@pytest.mark.parametrize(("kernel", "rotary_base"), [("fast", None), ("fused", 1e4)])
+def test_an_export_is_for_any_lengths(kernel, rotary_base):
+    """Of few and of many queries, with as many keys or not."""
+
+    class Cross(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = MultiHeadAttention(
+                E, H, batch_first=True, kernel=kernel, rotary_base=rotary_base
+            )
+
+        def forward(self, x, y):
+            return self.attention(x, y, y, need_weights=False)[0]
+
+    torch.manual_seed(0)
+    model = Cross().eval()
+    lengths = [{1: torch.export.Dim(name, min=2, max=128)} for name in ("T", "S")]
+    with torch.no_grad():
+        exported = torch.export.export(
+            model, (torch.randn(B, T, E), torch.randn(B, 9, E)), dynamic_shapes=lengths
+        ).module()
+        for t, s in ((T, 9), (31, 9), (11, 11), (17, 2)):
+            x, y = torch.randn(B, t, E), torch.randn(B, s, E)
+            torch.testing.assert_close(exported(x, y), model(x, y))
+
+
+@only_inside
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize(
     "masks",

@@ -77,18 +77,87 @@ def test_second_derivatives_are_torchs(onednn):
 
 
 @needs_onednn
-@pytest.mark.parametrize("view", ["transposed", "every second row", "expanded"])
+@pytest.mark.parametrize("view", ["transposed", "every second row", "expanded", "overlapping"])
 def test_inputs_and_gradients_may_lie_in_any_way(onednn, view):
     x, weight, bias = problem((11, 14))
-    if view == "transposed":
-        x = x.transpose(0, 1)
-    elif view == "every second row":
-        x = x[:, ::2]
+
+    def seen(t):
+        if view == "transposed":
+            return t.transpose(0, 1)
+        if view == "every second row":
+            return t[:, ::2]
+        return (
+            t[:1].expand(11, -1, -1) if view == "expanded" else t.flatten().unfold(0, t.size(2), 1)
+        )
+
+    output = linear(seen(x), weight, bias)
+    factor = torch.randn(11, 20, 23, generator=torch.Generator().manual_seed(2))
+    if view == "overlapping":  # as many rows as x has
+        factor = factor.flatten().unfold(0, 23, 1)[: output.size(0)]
     else:
-        x = x[:1].expand(11, -1, -1)
-    found = torch.autograd.grad(linear(x, weight, bias).sum(), [weight, bias])
-    expected = torch.autograd.grad(F.linear(x, weight, bias).sum(), [weight, bias])
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+        factor = seen(factor[:, :14])
+    found = torch.autograd.grad(output, [x, weight, bias], factor)
+    expected = torch.autograd.grad(F.linear(seen(x), weight, bias), [x, weight, bias], factor)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+    assert found[1].is_contiguous()
+
+
+@needs_onednn
+@pytest.mark.parametrize("lies", ["strided", "expanded"])
+def test_parameters_may_lie_in_any_way(onednn, lies):
+    x, weight, bias = (t.detach() for t in problem((13,)))
+    wide = torch.stack([bias, -bias], dim=1).flatten()
+    bias = wide[::2] if lies == "strided" else wide[:1].expand(bias.size(0))
+    weight = weight[:, :1].expand(-1, weight.size(1)) if lies == "expanded" else weight
+    for w in (
+        weight,
+        torch.cat([weight, weight], dim=1)[:, ::2],
+        weight.flatten().unfold(0, 29, 7),
+    ):
+        b = bias if w.size(0) == bias.size(0) else None
+        torch.testing.assert_close(linear(x, w, b), F.linear(x, w, b), rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
+def test_only_what_the_gradients_need_is_kept(onednn):
+    x, weight, bias = problem((13,))
+    held = []
+
+    def shapes(*tensors):
+        held.clear()
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: held.append(t.shape) or t, lambda t: t
+        ):
+            return linear(*tensors)
+
+    shapes(x, weight.detach(), bias)
+    assert held == [weight.shape]
+    shapes(x.detach(), weight, bias)
+    assert held == [x.shape]
+    hidden = x * 1.0
+    y = shapes(hidden, weight.detach())
+    hidden.add_(1.0)  # torch's function allows it, too
+    (found,) = torch.autograd.grad(y.sum(), [x])
+    torch.testing.assert_close(found, weight.sum(0).expand_as(x))
+
+
+@needs_onednn
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_many_gradients_at_once_are_torchs(onednn):
+    x, weight, bias = problem((5, 7))
+    factors = torch.randn(3, 5, 7, 23, generator=torch.Generator().manual_seed(2))
+    for function in (linear, F.linear):
+        grads = torch.autograd.grad(
+            function(x, weight, bias), [x, weight, bias], factors, is_grads_batched=True
+        )
+        if function is linear:
+            found = grads
+    torch.testing.assert_close(found, grads, rtol=1e-4, atol=1e-4)
+    y = linear(x, weight, bias)
+    with FlopCounterMode(display=False) as counter:
+        y.sum().backward()
+    assert counter.get_total_flops() == 2 * 2 * x.numel() * weight.size(0)
 
 
 @needs_onednn
@@ -100,6 +169,8 @@ def test_parameters_get_gradients_that_lie_as_they_do(onednn):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # by vmap's import
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # by mkldnn.flags
 def test_it_is_torchs_function_where_that_is_the_better_or_knows_more(onednn):
     x, weight, bias = problem((13,))
 
@@ -107,6 +178,9 @@ def test_it_is_torchs_function_where_that_is_the_better_or_knows_more(onednn):
         return linear(*tensors).grad_fn.name()
 
     assert name(x.double(), weight.double(), bias.double()) == "AddmmBackward0"
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert name(x, weight, bias) == "AddmmBackward0"
+    assert linear(x[0], weight, bias).grad_fn.name() != "_LinearBackward"
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(x, weight, bias).dtype == torch.bfloat16
     with FlopCounterMode(display=False) as counter:
@@ -124,6 +198,47 @@ def test_it_is_torchs_function_where_that_is_the_better_or_knows_more(onednn):
     ):
         assert not module._takes_onednn(*wrong)  # torch's broadcasts, or says what is wrong
     assert module._takes_onednn(x, weight, bias) == torch._C._has_mkldnn
+    sparse = weight.detach().to_sparse()
+    torch.testing.assert_close(linear(x, sparse), F.linear(x, weight))
+    ragged = torch.nested.nested_tensor([x[:5].detach(), x[5:].detach()])
+    assert not module._takes_onednn(ragged, weight, bias)
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    "change", ["hook", "backward hook", "global hook", "forward", "call", "class"]
+)
+def test_a_layer_that_is_more_than_its_product_is_called(onednn, change):
+    called = []
+    layer = torch.nn.Linear(29, 23)
+    x, _, _ = problem((13,))
+    assert module.apply_linear(layer, x).grad_fn.name() == "_LinearBackward"
+    handle = None
+    if change == "hook":
+        handle = layer.register_forward_hook(lambda *_: called.append(1))
+    elif change == "backward hook":
+        handle = layer.register_full_backward_hook(lambda *_: called.append(1))
+    elif change == "global hook":
+        handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: called.append(1))
+    elif change == "forward":
+        layer.forward = lambda x: called.append(1) or F.linear(x, layer.weight)
+    elif change == "call":
+
+        class Called(torch.nn.Linear):
+            def __call__(self, x):
+                called.append(1)
+                return super().__call__(x)
+
+        layer.__class__ = Called
+    else:
+        layer = torch.nn.Sequential(layer)
+        layer.register_forward_hook(lambda *_: called.append(1))
+    try:
+        module.apply_linear(layer, x).sum().backward()
+    finally:
+        if handle is not None:
+            handle.remove()
+    assert called
 
 
 @needs_onednn
@@ -182,10 +297,18 @@ def test_only_what_need_not_have_torchs_bits_takes_it(calls, kernel):
     attention(x, x, x, need_weights=False)
     assert calls == ([(E, 3 * E), (E, E)] if kernel == "fast" else [])
     calls.clear()
+    apart = MultiHeadAttention(E, 2, kdim=6, vdim=10, batch_first=True, kernel=kernel)
+    apart(x, x[..., :6], x[..., :10], need_weights=False)
+    assert calls == ([(E, E), (6, E), (10, E), (E, E)] if kernel == "fast" else [])
+    calls.clear()
     with torch.no_grad():  # decoding, which torch has not
-        attention(x, x, x, need_weights=False, is_causal=True, cache=KeyValueCache())
-        attention(x, x[:, :2], x[:, :2], need_weights=False, cache=KeyValueCache(static=True))
-    assert bool(calls) == (kernel in ("auto", "fast"))
+        growing, static, memory = KeyValueCache(), KeyValueCache(static=True), x[:, :2]
+        attention(x, x, x, need_weights=False, is_causal=True, cache=growing)
+        attention(x, memory, memory, need_weights=False, cache=static)
+        attention(x, None, None, need_weights=False, cache=static)
+    self_attention, cross = [(E, 3 * E), (E, E)], [(E, E), (E, E)]
+    expected = [*self_attention, (E, 2 * E), *cross, *cross]
+    assert calls == (expected if kernel in ("auto", "fast") else [])
 
 
 @needs_onednn

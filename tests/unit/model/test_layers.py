@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minitf.attention import MultiHeadAttention
+from minitf.attention import MultiHeadAttention, linear
 from minitf.model.layers import DecoderLayer, EncoderLayer
 
 B, S, T, H, E, FF = 2, 5, 7, 3, 12, 17
@@ -136,3 +136,24 @@ def test_an_attention_that_returns_something_else_is_refused(returned, received)
     rule = r"Own.forward must return \(output, weights or None\), .* \(2, 5, 12\); received "
     with pytest.raises(ValueError, match=rule + received + "$"):
         layer(x, torch.zeros(B, S, dtype=torch.bool))
+
+
+@pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch has no oneDNN")
+@pytest.mark.parametrize("mkl_leaves_avx512", [True, False])
+def test_feed_forward_networks_multiply_by_the_quicker_library(monkeypatch, mkl_leaves_avx512):
+    E, width = 22, 13
+    multiply, seen = linear.multiply, []
+
+    def watched(x, weight, bias=None):
+        seen.append(tuple(weight.shape))
+        return multiply(x, weight, bias)
+
+    monkeypatch.setattr(linear, "multiply", watched)
+    monkeypatch.setattr(linear, "FEWEST_PRODUCTS", 0)
+    monkeypatch.setattr(linear, "mkl_leaves_avx512", lambda: mkl_leaves_avx512)
+    options = {"activation": "relu", "pre_norm": True, "dropout": 0.0, "activation_dropout": 0.0}
+    attentions = [MultiHeadAttention(E, 2, batch_first=True) for _ in range(2)]
+    x, padding = torch.randn(3, 5, E), torch.zeros(3, 5, dtype=torch.bool)
+    EncoderLayer(E, width, attentions[0], **options)(x, padding)
+    DecoderLayer(E, width, *attentions, **options)(x, x, None, padding)
+    assert seen == (2 * [(width, E), (E, width)] if mkl_leaves_avx512 else [])

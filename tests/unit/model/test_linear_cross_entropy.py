@@ -36,8 +36,15 @@ def test_every_block_size_gives_the_same(monkeypatch, rows):
         torch.testing.assert_close(grad, wanted, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("intel", [False, True])
-def test_in_float32_it_is_within_rounding_by_either_library(monkeypatch, intel):
+@pytest.mark.parametrize(("intel", "largest"), [(False, V * E), (False, V * E - 1), (True, V * E)])
+def test_in_float32_it_is_within_rounding_by_either_library(monkeypatch, intel, largest):
+    by_onednn = []
+    monkeypatch.setattr(
+        module,
+        "multiply_transposed",
+        lambda x, y: by_onednn.append(x) or linear.multiply_transposed(x, y),
+    )
+    monkeypatch.setattr(module, "LARGEST_SUM", largest)
     monkeypatch.setattr(packed, "is_by_mkls_maker", lambda: intel)
     monkeypatch.setattr(linear, "mkl_leaves_avx512", lambda: not intel)
     monkeypatch.setattr(packed, "MOST_ROWS", 6)
@@ -46,6 +53,7 @@ def test_in_float32_it_is_within_rounding_by_either_library(monkeypatch, intel):
     hidden, weight = (x.detach().float().requires_grad_() for x in exact[:2])
     found = linear_cross_entropy(hidden, weight, exact[2], label_smoothing=0.1).loss
     grads = torch.autograd.grad(found, [hidden, weight])
+    assert bool(by_onednn) == (torch._C._has_mkldnn and not intel and largest == V * E)
     expected = linear_cross_entropy(*exact, label_smoothing=0.1).loss
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
     for grad, wanted in zip(grads, torch.autograd.grad(expected, exact[:2]), strict=True):
