@@ -28,8 +28,9 @@ def linear(
 
     It is that very function on accelerators, in other types than float32, under autocast, in
     compiled graphs, inside function transforms and torch's modes, for few numbers, and where MKL is
-    the quicker. For each new number of rows oneDNN builds three kernels, in 0.4 ms each, of which
-    it keeps `ONEDNN_PRIMITIVE_CACHE_CAPACITY` (0.7 MB each; 1,024 by its own measure).
+    the quicker. For each new number of rows oneDNN builds up to three kernels, in some 0.4 ms and
+    0.7 MB each, of which it keeps `ONEDNN_PRIMITIVE_CACHE_CAPACITY`, and torch's part of it
+    `LRU_CACHE_CAPACITY` (`minitf.config.environment`).
     """
     if not _takes_onednn(x, weight, bias):
         return F.linear(x, weight, bias)
@@ -42,7 +43,8 @@ def linear(
 
 def apply_linear(layer: nn.Module, x: Float[Tensor, "*rows in"]) -> Float[Tensor, "*rows out"]:
     """`linear` with a layer's parameters; a layer that is more than its product is called."""
-    if isinstance(layer, nn.Linear) and is_plain(layer):
+    here = not torch.compiler.is_compiling() and mkl_leaves_avx512()
+    if here and isinstance(layer, nn.Linear) and is_plain(layer):
         return linear(x, layer.weight, layer.bias)
     output: Tensor = layer(x)
     return output
