@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitf.commands.notice import say
-from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
 from minitf.config.own_code import refusal_of_own_code
 
@@ -56,7 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("standard output is closed: send it to a file or to /dev/null")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a character
         sys.stdout.reconfigure(errors="replace")
-    bound_onednn()
     warnings.formatwarning = _warning  # type: ignore[assignment]
     if argv is None:  # so that what was begun is cleared away
         signal.signal(signal.SIGTERM, _terminated)

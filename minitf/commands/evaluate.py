@@ -18,6 +18,7 @@ from minitf.commands.arguments import (
 from minitf.commands.limits import refuse_to_overwrite, told_of_memory
 from minitf.commands.lines import one_line, read_lines
 from minitf.commands.notice import say
+from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ Pairs = tuple[str, list[str], list[str]]
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    bound_onednn()
     parser = Parser("evaluate", "Measure a trained model, or compare two.", _EPILOG)
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run, or a safetensors export")
     parser.add_argument("other", metavar="RUN_DIR", nargs="?", help="compare it with this one")

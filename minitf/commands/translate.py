@@ -20,6 +20,7 @@ from minitf.commands.interrupt import at_the_end
 from minitf.commands.limits import refuse_to_overwrite, same_place, told_of_memory
 from minitf.commands.lines import decode_line, one_line, read_chunks
 from minitf.commands.notice import say
+from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _ADVICE = "convert it to UTF-8, or read on with --replace-invalid"
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    bound_onednn()
     parser = Parser("translate", "Translate text with a trained model.", _EPILOG)
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run, or a safetensors export")
     parser.add_argument("--text", action="append", help="translate this (may be repeated)")

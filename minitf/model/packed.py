@@ -1,9 +1,10 @@
 """Float32 products on a CPU by oneDNN, with a weight that is packed once for many of them.
 
-Where `minitf.attention.linear` takes oneDNN, this saves it the reading of a large weight's layout
-each time. On a CPU of MKL's own maker oneDNN is the quicker with few rows only: at a vocabulary of
-10,000 and E = 128 an Intel Xeon needs 0.23 ms, not 0.38, with 5, but with 450 MKL reaches 194
-GFLOP/s, and oneDNN 158. Packing such a weight takes 1.1 ms.
+It is for CPUs of another maker than MKL's, whatever `minitf.attention.linear` takes there: at a
+vocabulary of 10,000 and E = 128 the slower of two AMD EPYCs reaches 78 to 86 GFLOP/s a core by MKL,
+and 101 to 107 by oneDNN with a packed weight. On a CPU of MKL's own maker that is so for few rows
+only: an Intel Xeon needs 0.23 ms, not 0.38, with 5, but with 450 MKL reaches 194 GFLOP/s, and
+oneDNN 158. Packing such a weight takes 1.1 ms.
 """
 
 import torch
