@@ -77,8 +77,10 @@ class KeyValueCache:
         if length < 0:
             raise AttentionError(f"a cache is cut to 0 positions or more, got {length}")
         self.length = min(self.length, length)
-        if self.length == 0:
+        if self._key is None or self._value is None or self.length == 0:
             self._key = self._value = None
+        else:  # what comes is written elsewhere: these may be the caller's own tensors
+            self._key, self._value = self._key[:, :, :length], self._value[:, :, :length]
 
     def reorder(self, index: Int[Tensor, " rows"]) -> None:
         """Keep batch rows `index`, in that order; rows may repeat (beams) or be left out."""

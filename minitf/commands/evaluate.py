@@ -15,11 +15,12 @@ from minitf.commands.arguments import (
     decoding_arguments,
     load_model,
 )
-from minitf.commands.limits import refuse_to_overwrite, told_of_memory
+from minitf.commands.limits import refuse_to_overwrite
 from minitf.commands.lines import one_line, read_lines
 from minitf.commands.notice import say
 from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
+from minitf.config.memory import told_of_memory
 
 if TYPE_CHECKING:
     from minitf.config.schema import EvaluationConfig

@@ -1,32 +1,8 @@
-"""What a command may lack: memory; and what it must not overwrite."""
+"""What a command must not overwrite."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 from minitf.config.errors import UserError
-
-
-@contextlib.contextmanager
-def told_of_memory(advice: str) -> Iterator[None]:
-    """Answer a lack of memory in one line.
-
-    Raises:
-        UserError: there was not enough.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not _is_lack_of_memory(error):
-            raise
-        raise UserError(f"out of memory{advice}") from error
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    from torch import OutOfMemoryError  # an accelerator's
-
-    on_cpu = "DefaultCPUAllocator" in str(error)
-    return isinstance(error, (MemoryError, OutOfMemoryError)) or on_cpu
 
 
 def same_place(one: str, other: str) -> bool:

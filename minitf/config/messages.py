@@ -32,6 +32,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and "Config group override must be" in str(error):
         groups = ", ".join(GROUPS)
         return f"a group takes the name of one of its options, not null; groups: {groups}"
+    if isinstance(error, ValueError) and "Only one of --run, --multirun" in str(error):
+        return "of Hydra's flags that show something, --cfg and --info, none goes with -m"
     if not any(isinstance(e, HydraException | OmegaConfBaseException | UserError) for e in chain):
         return None
     override = next((m for e in chain if (m := _override(str(e)))), None)

@@ -31,6 +31,8 @@ def read_hub(config: HubConfig) -> dict[str, list[Pair]]:
         UserError: The data set cannot be had (no network and not in the cache, no such name), it
             lacks a split or column, or a value is no text or empty.
     """
+    if config.src == config.tgt:
+        raise UserError(f"data.src and data.tgt must differ, both are {config.src!r}")
     found = _load(config)
     splits = {"train": config.train, "val": config.val}
     for name in config.tests:
@@ -58,12 +60,10 @@ def _load(config: HubConfig) -> Any:
     path = local_path(config.path)
     if os.path.isabs(path):
         return _load_folder(config, Path(path))
-    from datasets import load_dataset
-
     reachable = _reachable()
     try:
         with _offline(not reachable):
-            return load_dataset(path, config.config_name, revision=config.revision)
+            return _load_dataset(path, config)
     except Exception as error:  # datasets raises a dozen kinds, all about this one call
         if not reachable:
             raise UserError(
@@ -75,8 +75,18 @@ def _load(config: HubConfig) -> Any:
         ) from error
 
 
+def _load_dataset(path: str, config: HubConfig) -> Any:
+    """`load_dataset`, but "NA", "null" and the like in csv files are texts as any other."""
+    from datasets import load_dataset, load_dataset_builder
+
+    builder = load_dataset_builder(path, config.config_name, revision=config.revision)
+    is_csv = hasattr(builder.config, "keep_default_na")
+    options = {"keep_default_na": False} if is_csv else {}
+    return load_dataset(path, config.config_name, revision=config.revision, **options)
+
+
 def _load_folder(config: HubConfig, folder: Path) -> Any:
-    from datasets import DatasetDict, load_dataset, load_from_disk
+    from datasets import DatasetDict, load_from_disk
 
     if folder.is_file():
         raise UserError(
@@ -90,7 +100,7 @@ def _load_folder(config: HubConfig, folder: Path) -> Any:
         )
     try:
         if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            return load_dataset(str(folder), config.config_name, revision=config.revision)
+            return _load_dataset(str(folder), config)
         saved = load_from_disk(str(folder))
     except Exception as error:  # as above
         raise UserError(f"cannot load the folder {folder}: {_reason(error)}") from error

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from minitf.attention.linear import is_plain
 from minitf.model import Transformer
 from minitf.model.packed import PackedWeight
 
@@ -28,8 +29,8 @@ class Projection:
         self.project: Callable[[Tensor], Tensor] = model.project
         layer = model.output_projection
         plain = type(model).project is Transformer.project and type(layer) is nn.Linear
-        hooked = plain and (layer._forward_hooks or layer._forward_pre_hooks)
-        if plain and not hooked and dtype == torch.float32 and PackedWeight.suits(layer.weight):
+        plain = plain and is_plain(layer)
+        if plain and dtype == torch.float32 and PackedWeight.suits(layer.weight):
             self.weight = layer.weight.detach()
             self.packed = PackedWeight(layer.weight, ROWS)
             self.buffer = layer.weight.new_empty(0, model.vocab_size)

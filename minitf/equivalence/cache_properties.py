@@ -16,6 +16,9 @@ from minitf.equivalence.properties import (
     require_equal,
 )
 
+STEPS = 67
+"""Positions fed: past several growths of a cache's memory, and past usual windows."""
+
 
 def _cached_module(subject: Subject) -> nn.Module:
     module = subject.module()
@@ -33,10 +36,10 @@ def _step(module: nn.Module, x: Tensor, cache: KeyValueCache) -> Tensor:
 def cache_gives_the_same(subject: Subject) -> None:
     """Positions fed through a cache, singly or several at once, give what the whole gives."""
     module = _cached_module(subject)
-    x = subject.tensor(BATCH, TARGET, EMBED)
-    mask = causal_mask(TARGET, TARGET, subject.device)
+    x = subject.tensor(BATCH, STEPS, EMBED)
+    mask = causal_mask(STEPS, STEPS, subject.device)
     whole, _ = module(x, x, x, attn_mask=mask, is_causal=True, need_weights=False)
-    for lengths in ([1] * TARGET, [3, 1, 2, 1], [TARGET]):
+    for lengths in ([1] * STEPS, [3, 1, 2, 1, STEPS - 8, 1], [STEPS]):
         cache, parts = KeyValueCache(), torch.split(x, lengths, dim=1)
         outputs = [_step(module, part, cache) for part in parts]
         require_equal(torch.cat(outputs, dim=1), whole, f"positions fed {lengths}")
@@ -46,16 +49,14 @@ def cache_gives_the_same(subject: Subject) -> None:
 def cache_follows_its_rows(subject: Subject) -> None:
     """After reordering, each row continues what the row it was taken from began."""
     module = _cached_module(subject)
-    x = subject.tensor(BATCH, TARGET, EMBED)
+    x = subject.tensor(BATCH, STEPS, EMBED)
     order = torch.tensor([2, 0, 0, 1], device=subject.device)
     cache = KeyValueCache()
     _step(module, x[:, :4], cache)
     cache.reorder(order)
     rest = x[order, 4:]
-    outputs = torch.cat(
-        [_step(module, rest[:, t : t + 1], cache) for t in range(TARGET - 4)], dim=1
-    )
-    mask = causal_mask(TARGET, TARGET, subject.device)
+    outputs = torch.cat([_step(module, rest[:, t : t + 1], cache) for t in range(STEPS - 4)], dim=1)
+    mask = causal_mask(STEPS, STEPS, subject.device)
     rows = x[order]  # one object, by which an implementation may tell self-attention
     whole, _ = module(rows, rows, rows, attn_mask=mask, is_causal=True, need_weights=False)
     require_equal(outputs, whole[:, 4:], "rows after reordering")

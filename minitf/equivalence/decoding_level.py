@@ -146,7 +146,7 @@ def run_decoding_level(
     truth, noisy = truth_and_rounded(
         config, reference, weights, task.vocab_size, dtype, device, seed
     )
-    judges = _Judges(task, src, truth.eval(), [model.eval() for model in noisy])
+    judges = _Judges(task, src, truth.eval(), [model.eval() for model in noisy], dtype)
     uncached = model(candidate)
     uncached.new_state = lambda: None  # type: ignore[method-assign]
     variants = {"recomputed": uncached}
@@ -186,9 +186,15 @@ class _Judges:
     """The oracle's opinion of what searches wrote."""
 
     def __init__(
-        self, task: Task, src: Tensor, truth: Transformer, noisy: Sequence[Transformer]
+        self,
+        task: Task,
+        src: Tensor,
+        truth: Transformer,
+        noisy: Sequence[Transformer],
+        dtype: torch.dtype,
     ) -> None:
         self.task, self.src, self.truth, self.noisy = task, src, truth, noisy
+        self.dtype = torch.promote_types(dtype, torch.float32)  # that a search adds up in
 
     def result(
         self,
@@ -199,8 +205,8 @@ class _Judges:
     ) -> SearchResult:
         log_probs = judge(
             "log-probabilities",
-            torch.tensor([h.log_prob for h in received], dtype=torch.float32),
-            torch.tensor([h.log_prob for h in wanted], dtype=torch.float32),
+            torch.tensor([h.log_prob for h in received], dtype=self.dtype),
+            torch.tensor([h.log_prob for h in wanted], dtype=self.dtype),
             self._log_probs(self.truth, received),
             [self._log_probs(model, received) for model in self.noisy],
             self._log_probs(self.truth, wanted),

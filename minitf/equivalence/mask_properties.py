@@ -93,8 +93,7 @@ def padding_content(subject: Subject) -> None:
             raise Violated(f"1e30 at padding changes the output by {largest:.2g}")
         (output * subject.tensor(*output.shape)).sum().backward()  # type: ignore[no-untyped-call]
         for name, x in zip(("keys", "values"), poisoned, strict=True):
-            assert x.grad is not None
-            if bool((x.grad[padding] != 0).any()):
+            if x.grad is not None and bool((x.grad[padding] != 0).any()):  # may not be read
                 raise Violated(f"padded {name} get a gradient")
 
 

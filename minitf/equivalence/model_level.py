@@ -1,7 +1,8 @@
 """Level 2: whole models on one batch: where they part, and whether a layer adds or inherits error.
 
-Every module's output is recorded in the order of computation. Free-running, a layer's error is its
-own plus what came in; run on the inputs that the reference recorded, it is its own alone.
+Outputs are recorded in the order of computation, but for linear layers': recording one would make
+another library multiply than in training (`apply_linear`). Free-running, a layer's error is its own
+plus what came in; run on the inputs that the reference recorded, it is its own alone.
 """
 
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ class ModelResult:
 
 
 def record(model: Transformer, batch: TokenBatch) -> tuple[list[Record], Tensor]:
-    """Run a model and its backward pass; every module's calls, and the loss."""
+    """Run a model and its backward pass; its modules' calls, and the loss."""
     records: list[Record] = []
     counts: dict[str, int] = {}
 
@@ -103,7 +104,7 @@ def record(model: Transformer, batch: TokenBatch) -> tuple[list[Record], Tensor]
     handles = [
         module.register_forward_hook(hook(name), with_kwargs=True)
         for name, module in model.named_modules()
-        if name and not _inside_attention(name) and not isinstance(module, nn.Dropout)
+        if name and not _inside_attention(name) and not isinstance(module, nn.Dropout | nn.Linear)
     ]
     model.zero_grad(set_to_none=True)
     try:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minitf.attention.contract import needs_causal_mask
-from minitf.equivalence.oracle import causal_mask, multi_head_attention
+from minitf.equivalence.oracle import causal_mask, has_torch_names, multi_head_attention
 from minitf.equivalence.properties import (
     BATCH,
     EMBED,
@@ -30,12 +30,13 @@ Options = dict[str, Any]
 
 
 def require_names(module: nn.Module) -> None:
-    """Whether the parameters have torch's names.
+    """Whether the parameters have torch's names, packed as here, and there are no others.
 
     Raises:
         NotApplicable: they have not.
     """
-    if not {"in_proj_weight", "out_proj.weight"} <= dict(module.named_parameters()).keys():
+    names = dict(module.named_parameters())
+    if not has_torch_names(names) or "in_proj_weight" not in names:
         raise NotApplicable("has other parameters than torch's")
 
 

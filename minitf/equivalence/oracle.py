@@ -47,10 +47,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rounding: Rounding) -
     return rounding.product(torch.cat([x, ones], -1), torch.cat([weight, bias[:, None]], -1).T)
 
 
+_INPUT_WEIGHTS = {"q_proj_weight", "k_proj_weight", "v_proj_weight"}
+_OPTIONAL = {"in_proj_bias", "out_proj.bias", "bias_k", "bias_v"}
+
+
 def has_torch_names(state: Mapping[str, Tensor]) -> bool:
-    """Whether parameters have the names that the oracle reads."""
-    packed = "in_proj_weight" in state
-    return (packed or "q_proj_weight" in state) and "out_proj.weight" in state
+    """Whether parameters have the names that the oracle reads, and there are no others."""
+    for weights in ({"in_proj_weight"}, _INPUT_WEIGHTS):
+        needed = {*weights, "out_proj.weight"}
+        if needed <= state.keys() <= needed | _OPTIONAL:
+            return True
+    return False
 
 
 def _projections(state: Mapping[str, Tensor], embed_dim: int) -> list[tuple[Tensor, Tensor | None]]:

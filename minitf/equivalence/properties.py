@@ -17,6 +17,7 @@ from minitf.equivalence.calls import randomize
 from minitf.equivalence.implementations import Implementation
 from minitf.equivalence.oracle import has_torch_names
 from minitf.equivalence.ulp import ulp_size
+from minitf.equivalence.verdict import raised
 
 SLACK = 256
 PROPERTIES_RULE = (
@@ -293,7 +294,7 @@ def check(
     except Exception as error:  # whatever the implementation raises is the finding
         declines = isinstance(error, NotImplementedError) and not subject.has_torch_names
         outcome = Outcome.not_applicable if declines else Outcome.violated
-        finding = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+        finding = raised(error)
     else:
         outcome, finding = Outcome.holds, ""
     return PropertyResult(test.__name__.replace("_", " "), statement, outcome, finding)

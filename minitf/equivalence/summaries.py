@@ -1,6 +1,7 @@
 """From each level's results to its part of the report."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -69,7 +70,7 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
     failing = [result for result in results if result.finding]
     unjudged = [t.reason for r in results for t in r.tensors if t.verdict is Verdict.not_run]
     findings = [f"{len(failing)} of {_cases(len(results))} differ{common_cause(results)}"]
-    findings += [f"{r.case.label} · {r.finding}" for r in failing[:_SHOWN_FINDINGS]]
+    findings += [f"{r.case.label} · {r.finding}" for r in _telling(failing)[:_SHOWN_FINDINGS]]
     if not failing:
         findings = unjudged[:1]
     notes = Counter(note for result in results for note in result.notes)
@@ -96,6 +97,17 @@ def summarize_op(results: Sequence[CaseResult], dtype: torch.dtype) -> LevelRepo
             ),
         ],
     )
+
+
+def _telling(failing: Sequence[CaseResult]) -> list[CaseResult]:
+    """One of each kind of finding first, and last where a query sees no key, which many forget."""
+    seen: Counter[str] = Counter()
+    order = []
+    for number, result in enumerate(failing):
+        kind = re.sub(r"[\d.e+-]+", "#", result.finding)
+        order.append((result.case.fully_masked, seen[kind], number))
+        seen[kind] += 1
+    return [failing[number] for *_, number in sorted(order)]
 
 
 def _other_formula(tensors: Sequence[TensorVerdict]) -> list[str]:

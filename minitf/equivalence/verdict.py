@@ -16,9 +16,11 @@ its error; and a candidate passes too that is within CREDIT times `rounding` of 
 compute some other formula than the oracle's.
 """
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -203,8 +205,11 @@ def failed(name: str, reason: str) -> TensorVerdict:
 
 
 def raised(error: Exception) -> str:
-    """What a candidate raised, as the reason of its failure."""
-    return f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+    """What a candidate raised, as the reason of its failure; where, if it does not say what."""
+    said = " ".join(str(error).split())
+    if not said and (frames := traceback.extract_tb(error.__traceback__)):
+        said = f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    return f"raised {type(error).__name__}: {said}"
 
 
 def cannot_be_run(side: str, error: Exception) -> UserError:

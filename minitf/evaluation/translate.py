@@ -73,8 +73,10 @@ def translate_texts(
         A translation per text, in the order of the texts.
 
     Raises:
-        UserError: as `generate` and `forced_tokens` do.
+        UserError: as `generate` and `forced_tokens` do, and for sources cut to no token.
     """
+    if max_source_tokens is not None and max_source_tokens < 1:
+        raise UserError(f"max_source_tokens must be at least 1; received {max_source_tokens}")
     decoding = decoding or DecodingConfig()
     device = next(model.parameters()).device if device is None else torch.device(device)
     shown = [text if text.strip() else "" for text in texts]

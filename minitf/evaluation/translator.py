@@ -100,7 +100,7 @@ class Translator:
                 raise UserError(
                     f"prefixes must hold one for each text, {len(texts)}; received {len(prefixes)}"
                 )
-        return translate_texts(
+        translations = translate_texts(
             self.model,
             self.tokenizer,
             [self.as_trained(text) for text in texts],
@@ -109,11 +109,15 @@ class Translator:
             prefixes=None if prefixes is None else [self.as_trained(p) for p in prefixes],
             progress=progress,
         )
+        pairs = zip(texts, translations, strict=True)
+        return [dataclasses.replace(found, source=text) for text, found in pairs]
 
 
 def _listed(name: str, texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise UserError(f"{name} takes a list of texts; received one text: write [text]")
+    if not isinstance(texts, Iterable):
+        raise UserError(f"{name} takes a list of texts; received {texts!r}")
     texts = list(texts)
     for text in texts:
         if not isinstance(text, str):

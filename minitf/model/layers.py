@@ -38,14 +38,19 @@ def attend(
         if isinstance(found, Tensor):
             received += f" of shape {tuple(found.shape)}"
         elif isinstance(found, tuple | list):
-            shown = (tuple(x.shape) if isinstance(x, Tensor) else x for x in found)
-            received += f" ({', '.join(map(str, shown))})"
+            received += f" ({', '.join(map(_in_short, found))})"
         raise OutputError(
             f"{type(attention).__name__}.forward must return (output, weights or None), with an "
             f"output of the query's shape {tuple(query.shape)}; received {received}"
         )
     output: Tensor = found[0]
     return output
+
+
+def _in_short(x: object) -> str:
+    if isinstance(x, Tensor):
+        return str(tuple(x.shape))
+    return "None" if x is None else f"a {type(x).__name__}"
 
 
 def _is_output(found: object, query: Tensor) -> bool:

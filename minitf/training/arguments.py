@@ -94,7 +94,7 @@ def _refuse_folders_apart(arguments: list[str]) -> None:
 def _quoted(argument: str) -> str:
     """Quote a plain value that Hydra reads as another: letters beyond ASCII, or 1.10 of a name."""
     key, equals, value = argument.partition("=")
-    if not equals:
+    if not equals or not key.isascii():
         return argument
     is_name = key.lstrip("+") in _NAMES or key.lstrip("+").startswith("data.")
     if is_name and re.fullmatch(r"\[[\w.,+ -]*\]", value):
@@ -126,11 +126,15 @@ def _with_run_dir(arguments: list[str]) -> list[str]:
     """`resume=DIR` also says where the run lies, before Hydra makes a directory for it.
 
     Raises:
-        UserError: there is no such directory, or run_dir is given as well.
+        UserError: there is no such directory, run_dir is given as well, or it is a sweep.
     """
     resumes = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
     if not resumes or resumes[-1] == "null":
         return arguments
+    if {"-m", "--multirun"}.intersection(arguments):
+        raise UserError(
+            "a sweep (-m) starts new runs; resume=DIR goes on in one: leave -m or resume out"
+        )
     if any(a.startswith("run_dir=") for a in arguments):
         raise UserError("resume=DIR goes on in DIR; leave run_dir out")
     run_dir = Path(resumes[-1].strip("'\""))

@@ -12,8 +12,10 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from minitf.config.errors import UserError
 from minitf.config.whole_file import whole_file
 from minitf.evaluation.checkpoints import read_checkpoint
+from minitf.training.directory import once_there_is_room
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's errors of a full disk, a quota, and a limit on the size of files."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -41,17 +43,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             if not isinstance(error, OSError) and "inline_container" not in str(error):
                 raise
+            if isinstance(error, OSError) and error.errno not in NO_ROOM:
+                raise UserError(f"{target} could not be written ({error.strerror})") from error
             # Of a full disk torch says only that its own count of bytes does not fit.
-            reason = (error.strerror if isinstance(error, OSError) else None) or "too little room"
-            told = f"{target} could not be written ({reason}"
-            if not isinstance(error, OSError) or error.errno in _NO_ROOM:
-                free = shutil.disk_usage(target.parent).free / 1e6
-                told += (
-                    f"; {free:,.0f} MB are free there): make room, and go on with resume=RUN_DIR"
-                )
-            else:
-                told += ")"
-            raise UserError(told) from error
+            reason = (error.strerror if isinstance(error, OSError) else None) or (
+                "too little room, or a limit on the size of files"
+            )
+            free = shutil.disk_usage(target.parent).free / 1e6
+            raise UserError(
+                f"{target} could not be written ({reason}; {free:,.0f} MB are free there): "
+                f"{once_there_is_room(target.parents[1])}"
+            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

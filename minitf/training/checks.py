@@ -209,11 +209,17 @@ def check_finite(kind: str, loss: float, update: int) -> None:
     Raises:
         UserError: it is infinite or NaN, with what may help.
     """
-    if not math.isfinite(loss):
+    if math.isfinite(loss):
+        return
+    if (kind, update) == ("training", 1):
         raise UserError(
-            f"the {kind} loss became {loss} at update {update}; try a lower optimizer.lr, a longer "
-            "schedule.warmup_steps, or trainer.gradient_clip_val=1.0"
+            f"the training loss is {loss} at update 1, before any weight has changed: it comes "
+            "from the attention or trainer.precision, not from the learning rate"
         )
+    raise UserError(
+        f"the {kind} loss became {loss} at update {update}; try a lower optimizer.lr, a longer "
+        "schedule.warmup_steps, or trainer.gradient_clip_val=1.0"
+    )
 
 
 @torch.no_grad()

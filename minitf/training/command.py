@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, cast
 
 import hydra
@@ -20,7 +21,7 @@ from minitf.config.compose import config_dir, load_config, register, to_dataclas
 from minitf.config.messages import explain
 from minitf.config.own_code import refusal_of_own_code
 from minitf.training.arguments import prepared
-from minitf.training.directory import RANK_CONFIG
+from minitf.training.directory import RANK_CONFIG, once_there_is_room
 from minitf.training.resume import resumed
 from minitf.training.sweep import Sweep, print_summary, short_names
 
@@ -29,6 +30,9 @@ _failures: list[str] = []
 
 _finished: list[tuple[str, Path]] = []
 """Of a sweep's jobs, by name: the folders of those that came to their end."""
+
+_heard: list[int] = []
+"""Ctrl-C outside training, which hears signals itself."""
 
 
 def main() -> None:
@@ -42,9 +46,12 @@ def main() -> None:
     register()
     _failures.clear()
     _finished.clear()
+    _heard.clear()
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # the user's own classes, where train.py is run from elsewhere
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not below `nohup`
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         if path := os.environ.get(RANK_CONFIG):
             _run(load_config(Path(path)))
@@ -62,10 +69,10 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
-        _ignore_signals()
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _say_interrupted()
     except Exception as error:
+        if _heard:  # which a library has answered with an error of its own
+            _say_interrupted()
         if message := explain(error):
             _fail(message)
         frames = traceback.extract_tb(error.__traceback__)
@@ -111,8 +118,11 @@ def _hydra_main(config: DictConfig) -> float | None:
 
 def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     from minitf.training.callbacks import Interrupted
+    from minitf.training.checkpoint_io import NO_ROOM
     from minitf.training.run import train
 
+    if _heard:  # in a place, while libraries were loaded, where Python drops what is raised
+        raise KeyboardInterrupt
     try:
         return train(config, sweep)
     except Interrupted as interrupted:
@@ -121,9 +131,25 @@ def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            run_dir = Path(config.run_dir)
+            raise UserError(
+                f"{error.filename or run_dir}: {error.strerror}: {once_there_is_room(run_dir)}"
+            ) from error
         if (refusal := refusal_of_own_code(error)) is not None:
             raise refusal from error
         raise
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    _heard.append(signum)
+    raise KeyboardInterrupt
+
+
+def _say_interrupted() -> NoReturn:
+    _ignore_signals()
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
 
 
 def _ignore_signals() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,13 @@ def begin(run_dir: Path, config: dict[str, Any], tokenizer: TextTokenizer, *, re
             temporary = latest.with_name(f".latest-{os.getpid()}")
             temporary.symlink_to(os.path.relpath(run_dir, latest.parent.resolve()))
             temporary.replace(latest)
+
+
+def once_there_is_room(run_dir: Path) -> str:
+    """What to do where the disk was full."""
+    if (run_dir / "checkpoints" / "last.ckpt").is_file():
+        return f"make room, and go on with {shlex.quote(f'resume={shown(run_dir)}')}"
+    return "make room, and start the run again"
 
 
 def shown(path: Path) -> str:

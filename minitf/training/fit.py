@@ -3,13 +3,13 @@
 import shlex
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 
 from minitf.attention.errors import AttentionError, OutputError
 from minitf.attention.kernels.fused import suited_to_batches
 from minitf.config import UserError
+from minitf.config.memory import is_lack_of_memory
 from minitf.config.schema import TrainConfig
 from minitf.evaluation.build import attention_path, is_named_by_the_user
 from minitf.evaluation.checkpoints import read_checkpoint
@@ -61,13 +61,6 @@ def fit(
             highlight=False,
         )
         raise
-    except torch.OutOfMemoryError as error:
-        graphs = ", or cuda_graphs=false" if settings.cuda_graphs else ""
-        raise UserError(
-            f"the device is out of memory after update {trainer.global_step}: take a smaller "
-            f"batching.tokens (it is {settings.batching.tokens}), with more "
-            f"trainer.accumulate_grad_batches{graphs}"
-        ) from error
     except AttentionError as error:  # such as a kernel that cannot do what training asks of it
         hint = "" if isinstance(error, OutputError) else _cache_hint(settings, module.model)
         raise UserError(f"attention: {error}{hint}") from error
@@ -80,6 +73,13 @@ def fit(
             first = next(iter(str(error).splitlines()), "")
             console.print(f"{type(error).__name__}: {first}", highlight=False)
             raise KeyboardInterrupt from error
+        if is_lack_of_memory(error):
+            graphs = ", or cuda_graphs=false" if settings.cuda_graphs else ""
+            raise UserError(
+                f"the device is out of memory after update {trainer.global_step}: take a smaller "
+                f"batching.tokens (it is {settings.batching.tokens}), with more "
+                f"trainer.accumulate_grad_batches{graphs}"
+            ) from error
         if refusal := lightning_refusal(error):
             raise UserError(f"trainer: {refusal}") from error
         raise

@@ -57,6 +57,7 @@ class TranslationModule(LightningModule):
         self._window_tokens = 0
         self._totals: list[Tensor] = []
         self._total_tokens = 0
+        self._carried = 0
         self._grad_norm: Tensor | None = None
         self._val_sums: list[Tensor] = []
         self._val_tokens = 0
@@ -77,8 +78,8 @@ class TranslationModule(LightningModule):
 
     @property
     def tokens_not_logged(self) -> int:
-        """Target tokens since the last `pop_totals`, on this device."""
-        return int(self._total_tokens)
+        """Target tokens that a checkpoint brought, over all devices, until `pop_totals`."""
+        return self._carried
 
     @property
     def mid_update(self) -> bool:
@@ -178,7 +179,7 @@ class TranslationModule(LightningModule):
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         self._totals.clear()
-        self._total_tokens = 0
+        self._total_tokens = self._carried = 0
         norm = None if self._grad_norm is None else float(self._grad_norm)
         loss_sum, nll_sum, tokens = sums.tolist()
         return loss_sum, nll_sum, tokens, norm
@@ -255,16 +256,23 @@ class TranslationModule(LightningModule):
         """Add the configuration, as plain containers, the plan, and what is not logged yet."""
         checkpoint["minitf"] = self.stored
         checkpoint["planned"] = self._plan
-        if self._totals and self.trainer.world_size == 1:
-            checkpoint["not_logged"] = {
-                "totals": torch.stack(self._totals), "tokens": self._total_tokens
-            }  # fmt: skip
+        mine = ([total.cpu() for total in self._totals], self._total_tokens)
+        every = [mine] * self.trainer.world_size
+        if len(every) > 1:  # Lightning calls this on every device
+            torch.distributed.all_gather_object(every, mine)
+        checkpoint["unlogged"] = every
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what was not logged yet, and the plan that the schedule follows."""
         self._plan = checkpoint.get("planned")
-        if (found := checkpoint.get("not_logged")) is not None:
-            self._totals, self._total_tokens = [*found["totals"]], found["tokens"]
+        every = checkpoint.get("unlogged", [])
+        rank = self.trainer.global_rank
+        mine = every[rank : rank + 1]
+        if len(every) != self.trainer.world_size:  # of other devices: the first takes it all
+            mine = every if rank == 0 else []
+        self._totals = [total for totals, _ in mine for total in totals]
+        self._total_tokens = sum(tokens for _, tokens in mine)
+        self._carried = sum(tokens for _, tokens in every)
 
 
 def _exact(x: Tensor) -> Tensor:

@@ -126,6 +126,22 @@ def check_schedule(config: ScheduleConfig) -> None:
             )
 
 
+def check_end(config: ScheduleConfig, has_end: bool) -> None:
+    """Check that a schedule that needs the run's end has one.
+
+    Raises:
+        UserError: it has none.
+    """
+    needs_it = config.name is ScheduleKind.warmup_stable_decay or (
+        config.name is ScheduleKind.cosine and config.decay_steps is None
+    )
+    if needs_it and not has_end:
+        raise UserError(
+            f"schedule={config.name.value} must know the run's end; "
+            "give trainer.max_steps or trainer.max_epochs"
+        )
+
+
 def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: float) -> LambdaLR:
     """The schedule, stepped once an update.
 
@@ -133,14 +149,7 @@ def build_schedule(optimizer: Optimizer, config: ScheduleConfig, total_updates: 
         UserError: a schedule that needs the run's end has none, or a value is out of range.
     """
     check_schedule(config)
-    ends = config.name is ScheduleKind.warmup_stable_decay or (
-        config.name is ScheduleKind.cosine and config.decay_steps is None
-    )
-    if ends and math.isinf(total_updates):
-        raise UserError(
-            f"schedule={config.name.value} must know the run's end; "
-            "give trainer.max_steps or trainer.max_epochs"
-        )
+    check_end(config, not math.isinf(total_updates))
     return LambdaLR(optimizer, lambda update: learning_rate_ratio(update, config, total_updates))
 
 

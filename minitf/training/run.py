@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from minitf.batching import EncodedPairs
-from minitf.config import UserError
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
 from minitf.config.environment import bound_onednn
+from minitf.config.memory import told_of_memory
 from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
@@ -27,7 +27,7 @@ from minitf.evaluation.checkpoints import (
     model_weights,
     read_checkpoint,
 )
-from minitf.model import ATTENTION_ROLES, Transformer
+from minitf.model import ATTENTION_ROLES
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
     Autosave,
@@ -46,8 +46,10 @@ from minitf.training.environment import device_name
 from minitf.training.fit import fit
 from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
+from minitf.training.optimizer import check_end
 from minitf.training.report import report
 from minitf.training.results import SplitResult, evaluate_split
+from minitf.training.resume_point import resume_point
 from minitf.training.sweep import Sweep
 from minitf.training.trainer import (
     build_trainer,
@@ -165,17 +167,13 @@ def _train(
     )
     if settings.cuda_graphs:
         check_cuda_graphs(settings, trainer)
-    resumed_at, epochs = _resume_point(last, stored, model) if resume else (None, 0)
-    if resumed_at is not None and resumed_at > trainer.max_steps > 0:
-        raise UserError(
-            f"trainer.max_steps={trainer.max_steps} is fewer than the {resumed_at} updates that "
-            f"{shown(run_dir)} has made: give more, or leave it out to test the run again"
-        )
+    check_end(settings.schedule, trainer.max_steps != -1 or trainer.max_epochs != -1)
+    point = resume_point(last, stored, model, trainer.world_size) if resume else None
+    done = point is not None and point.is_end(trainer.max_steps, trainer.max_epochs, shown(run_dir))
+    rows = (point.updates, point.updates if done else point.logged) if point else None
     if rank_zero:
         begin(run_dir, stored["config"], tokenizer, resume=resume)
-        trainer.loggers = build_loggers(
-            settings.logger, stored["config"], run_dir, sweep, resumed_at
-        )
+        trainer.loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep, rows)
     console.print(
         f"           {_counted('training pairs', data.pairs[0])},"
         f" {_counted('validation', data.pairs[1])}{_held_out(settings.data)},"
@@ -187,16 +185,19 @@ def _train(
         f"run        {shown(run_dir)}",
         highlight=False,
     )
-    if resumed_at is not None and resumed_at == trainer.max_steps:
+    if point and done:
+        made, limit = (point.updates, "updates"), "max_steps"
+        if point.updates != trainer.max_steps:
+            made, limit = (point.epochs, "epochs"), "max_epochs"
         console.print(
-            f"           it has made {resumed_at:,} updates already and is tested again; "
-            "trainer.max_steps above that trains on",
+            f"           it has made {made[0]:,} {made[1]} already and is tested again; "
+            f"trainer.{limit} above that trains on",
             highlight=False,
         )
-    elif resumed_at is not None and 0 < (trainer.max_epochs or 0) <= epochs:
+    elif point and point.is_cut_anew:
         console.print(
-            f"           it has made {epochs:,} epochs already and is tested again; "
-            "trainer.max_epochs above that trains on",
+            "           the data fall into other batches than before: in the epoch that goes on, "
+            "some pairs come twice and others not at all",
             highlight=False,
         )
     fit(settings, trainer, module, data, interruption, run_dir, console)
@@ -213,43 +214,6 @@ def new_tokenizer(settings: TrainConfig, split: Dataset) -> TextTokenizer:
     return train_tokenizer(
         texts, settings.tokenizer, user_cache_dir(), text_digest=split._fingerprint
     )
-
-
-def _resume_point(last: Path, stored: dict[str, Any], model: Transformer) -> tuple[int, int]:
-    """The update that a run goes on after, and the whole epochs before it.
-
-    Raises:
-        UserError: there is no checkpoint, or it was trained with another tokenizer, on other data,
-            or holds other weights.
-    """
-    if not last.is_file():
-        raise UserError(
-            f"there is no {last}: the first validation writes it, or five minutes of training; "
-            "start the run again, without resume"
-        )
-    checkpoint = read_checkpoint(last)
-    trained = checkpoint.get("minitf", {})
-    if trained.get("tokenizer") != stored["tokenizer"]:
-        raise UserError(
-            f"{last} was trained with another tokenizer than the run's tokenizer.json "
-            f"({trained.get('tokenizer')} against {stored['tokenizer']})"
-        )
-    if trained.get("data", stored["data"]) != stored["data"]:
-        raise UserError(
-            "the training data are not those that the run was trained on, and its place in them "
-            "would mean nothing: put them back, or start a new run"
-        )
-    shapes, wanted = (
-        {name: tuple(weight.shape) for name, weight in weights.items()}
-        for weights in (model_weights(checkpoint), model.state_dict())
-    )
-    if other := sorted(dict(shapes.items() ^ wanted.items())):
-        raise UserError(
-            f"{last} holds other weights than the model that was asked for ({len(other)} differ, "
-            f"such as {other[0]}): leave attention as the run has it"
-        )
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    return int(checkpoint["global_step"]), int(epochs)
 
 
 def _pairs(split: Dataset, limit: int | None) -> tuple[list[str], list[str]]:
@@ -292,9 +256,11 @@ def _test(
     for name in names:
         sources, references = _pairs(splits[name], limit)
         console.print(f"testing    {name}: {len(sources):,} sentences", highlight=False)
-        results[name] = evaluate_split(
-            module.model, module.tokenizer, sources, references, settings.evaluation, device
-        )
+        advice = ": the run can be tested again, with a smaller evaluation.decoding.batch_tokens"
+        with told_of_memory(advice):
+            results[name] = evaluate_split(
+                module.model, module.tokenizer, sources, references, settings.evaluation, device
+            )
     return results
 
 

@@ -1,6 +1,7 @@
 """Two processes train what one would: tokens count alike wherever their batch falls."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,11 @@ def _losses(run_dir: Path) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
+def _tokens(run_dir: Path) -> float:
+    results = json.loads((run_dir / "results.json").read_text())
+    return float(results["tokens_per_second"] * results["train_seconds"])
+
+
 def test_two_processes_equal_two_micro_batches_of_one(train: Train, tmp_path: Path) -> None:
     one = train(*OVERRIDES, "run_dir=one", "trainer.accumulate_grad_batches=2")
     assert one.returncode == 0, one.stderr
@@ -47,6 +53,7 @@ def test_two_processes_equal_two_micro_batches_of_one(train: Train, tmp_path: Pa
 
 def test_two_processes_resume_exactly_whoever_starts_them(train: Train, tmp_path: Path) -> None:
     parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+    parallel = (*parallel, "trainer.log_every_n_steps=7")  # which 20 is no multiple of
     assert train(*parallel, "run_dir=whole", "trainer.max_steps=40").returncode == 0
     first = train(*parallel, "run_dir=parts", "trainer.max_steps=20")
     assert first.returncode == 0, first.stderr
@@ -54,6 +61,15 @@ def test_two_processes_resume_exactly_whoever_starts_them(train: Train, tmp_path
     assert rest.returncode == 0, rest.stderr
     one, two = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
     assert all(torch.equal(one[name], two[name]) for name in one)
+    assert _losses(tmp_path / "whole") == _losses(tmp_path / "parts")
+    tokens = [_tokens(tmp_path / name) for name in ("whole", "parts")]
+    assert tokens[0] == pytest.approx(tokens[1], rel=2e-3)
+
+    assert "other batches" not in rest.stdout
+    alone = ("trainer.devices=1", "trainer.strategy=auto", "trainer.max_steps=45")
+    fewer = train("resume=parts", *alone, toy=False)
+    assert fewer.returncode == 0, fewer.stderr
+    assert "the data fall into other batches than before" in fewer.stdout
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(TRAIN)]
     done = subprocess.run(

@@ -101,7 +101,8 @@ def test_a_run_of_epochs_that_is_done_is_tested_again(
     assert run(*TOY, *NO_LIMIT, *epochs, "run_dir=run") == 0
     first = json.loads((tmp_path / "run" / "results.json").read_text())
     assert first["updates"] % 5
-    capsys.readouterr()
+    assert run("resume=run", "trainer.max_epochs=1") == 2
+    assert "trainer.max_epochs=1 is fewer than the 2 epochs that run" in capsys.readouterr().err
     for _ in range(2):
         assert run("resume=run") == 0
         assert "it has made 2 epochs already and is tested again" in capsys.readouterr().out

@@ -14,8 +14,10 @@ from tests.integration.conftest import TOY, Train
 
 def test_a_start_that_is_refused_leaves_nothing(train: Train, tmp_path: Path) -> None:
     assert train("run_dir=good", "trainer.max_steps=2").returncode == 0
-    for override in ("optimizer.lr=-1", "trainer.precision=float12", "data.train_size=0"):
-        assert train(override).returncode == 2
+    endless = ("schedule=cosine", "trainer.max_steps=-1", "+trainer.max_time=00:00:01:00")
+    for overrides in (["optimizer.lr=-1"], ["trainer.precision=float12"], ["data.train_size=0"],
+                      endless):  # fmt: skip
+        assert train(*overrides).returncode == 2
     assert (tmp_path / "outputs" / "latest").resolve() == tmp_path / "good"
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["latest"]
 
@@ -136,13 +138,41 @@ def test_help_lists_groups_and_examples(train: Train) -> None:
     assert "schema" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        (
+            "module.TranslationModule.training_step",
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            "the device is out of memory after update 0: take a smaller batching.tokens "
+            "(it is 997), with more trainer.accumulate_grad_batches",
+        ),
+        (
+            "module.TranslationModule.training_step",
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "the device is out of memory after update 0: take a smaller batching.tokens "
+            "(it is 997), with more trainer.accumulate_grad_batches",
+        ),
+        (
+            "run.evaluate_split",
+            MemoryError(),
+            "out of memory: the run can be tested again, with a smaller "
+            "evaluation.decoding.batch_tokens",
+        ),
+    ],
+)
 def test_a_lack_of_memory_says_what_takes_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str,
+    error: Exception,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        raise error
 
-    monkeypatch.setattr("minitf.training.module.TranslationModule.training_step", full)
+    monkeypatch.setattr(f"minitf.training.{place}", full)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", *TOY, "batching.tokens=997"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -150,7 +180,4 @@ def test_a_lack_of_memory_says_what_takes_less(
         main()
     said = capsys.readouterr().err
     assert ended.value.code == 2
-    assert said == (
-        "error: the device is out of memory after update 0: take a smaller batching.tokens "
-        "(it is 997), with more trainer.accumulate_grad_batches\n"
-    )
+    assert said == f"error: {message}\n"

@@ -58,8 +58,10 @@ def follows_torch(
         return None
     if attention.add_zero_attn or not query.is_cpu or query.shape[2] != attention.embed_dim:
         return None
-    if not query.numel() or (query.shape[1] > LONGEST and not need_weights):
+    if not query.numel():
         return None
+    if not (need_weights or torch.compiler.is_compiling()) and query.shape[1] > LONGEST:
+        return None  # a graph, which takes no inference kernel, is for any length
     if attn_mask is not None and (attn_mask.dtype != torch.bool or attn_mask.dim() not in (2, 3)):
         return None
     if key_padding_mask is not None and (

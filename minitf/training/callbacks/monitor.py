@@ -17,8 +17,8 @@ class Monitor(Callback):
 
     Logged are the means since the last time: `train/loss` (the objective) and `train/nll`, in nats
     a target token; `train/lr` and `train/grad_norm` (before clipping) of the last update;
-    `train/tokens_per_second`, target tokens without padding, over all devices, validation not
-    counted.
+    `train/tokens_per_second`, target tokens without padding, over all devices; the time is all but
+    validation's, so it counts the writing of checkpoints.
 
     Args:
         every_n_updates: how often; `trainer.log_every_n_steps`.

@@ -172,3 +172,17 @@ def test_a_query_sees_no_key_beyond_its_own_position(queries):
     for i in range(queries):
         assert (weights[:, i, : 3 + i] > 0).all()
         assert (weights[:, i, 3 + i :] == 0).all()
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_what_a_cache_was_given_is_not_written_over(static):
+    key, value = torch.zeros(B, H, 7, D), torch.zeros(B, H, 7, D)
+    with torch.no_grad():
+        cache = KeyValueCache(static)
+        cache.update(key, value)
+        cache.truncate(3)
+        keys, values = cache.update(torch.ones(B, H, 2, D), torch.ones(B, H, 2, D))
+    assert cache.length == 5
+    for held, given in ((keys, key), (values, value)):
+        assert held.sum(2).eq(2).all()
+        assert not given.any()

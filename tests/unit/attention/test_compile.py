@@ -154,6 +154,27 @@ def test_export(kernel, need_weights, masked):
 
 
 @only_inside
+def test_an_export_in_evaluation_is_for_long_inputs_too():
+    """Though a call of so many tokens takes another kernel than a shorter one."""
+
+    class Self(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = MultiHeadAttention(E, H, batch_first=True)
+
+        def forward(self, x):
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    torch.manual_seed(0)
+    model = Self().eval()
+    sizes = {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}
+    with torch.no_grad():
+        exported = torch.export.export(model, (torch.randn(B, T, E),), dynamic_shapes=(sizes,))
+        x = torch.randn(2, 1031, E)
+        torch.testing.assert_close(exported.module()(x), model(x))
+
+
+@only_inside
 @pytest.mark.parametrize(("kernel", "rotary_base"), [("fast", None), ("fused", 1e4)])
 def test_an_export_is_for_any_lengths(kernel, rotary_base):
     """Of few and of many queries, with as many keys or not."""

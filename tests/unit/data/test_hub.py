@@ -107,7 +107,7 @@ def test_without_network_datasets_is_told_not_to_try(monkeypatch: pytest.MonkeyP
         modes.append((datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE))
         raise ConnectionError
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
     with pytest.raises(UserError, match="cannot be reached"):
         load_data(HubConfig(path="someone/pairs"))
     assert modes == [(True, True)]
@@ -149,6 +149,11 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"tgt": "fr"},
         "{path}, split train has no 'translation' entry 'fr'; it has en, de; set data.src and "
         "data.tgt to two of them",
+    ),
+    "one column twice": (
+        {},
+        {"tgt": "en"},
+        "data.src and data.tgt must differ, both are 'en'",
     ),
     "an empty text": (
         {"test": [("A bird.", "")]},
@@ -229,3 +234,10 @@ def test_a_folder_that_cannot_be_read_is_no_name_either(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with pytest.raises(UserError, match=rf"^cannot load the folder {tmp_path}/set: "):
         load_data(HubConfig(path=str(tmp_path / "set")))
+
+
+def test_words_that_pandas_takes_for_nothing_are_text_in_csv_files(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.csv").write_text("en,de\nNA,nan\nnull,3 NaN\n")
+    found = pairs(load_data(HubConfig(path=str(tmp_path))))
+    assert found["val"] == [("NA", "nan"), ("null", "3 NaN")]

@@ -44,13 +44,17 @@ def test_a_users_projection_is_the_one_that_is_used(make_model):
             return 5.0 * torch.tanh(super().project(hidden) / 5.0)
 
     hidden = torch.randn(7, 12, generator=torch.Generator().manual_seed(5))
+    ones = torch.arange(101.0)
     capped = make_model(vocab_size=101).float()
     capped.__class__ = Capped
     hooked = make_model(vocab_size=101).float()
     hooked.output_projection.register_forward_hook(
         lambda module, args, output: output + args[0].sum()
     )
-    for model in (capped, hooked):
+    replaced = make_model(vocab_size=101).float()
+    plain = replaced.output_projection.forward
+    replaced.output_projection.forward = lambda x: plain(x) + x.sum(-1, keepdim=True) * ones
+    for model in (capped, hooked, replaced):
         with torch.no_grad():
             found = Projection(model, torch.float32).log_prob(hidden)
             torch.testing.assert_close(found, model.project(hidden).log_softmax(-1))

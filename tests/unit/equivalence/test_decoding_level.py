@@ -66,6 +66,20 @@ def test_a_bug_is_told_by_the_log_probabilities():
     assert "log-probabilities of its own output" in report.findings[0]
 
 
+class Scaled(MultiHeadAttention):
+    """Off by less than float32 can tell."""
+
+    def forward(self, *args, **options):
+        output, weights = super().forward(*args, **options)
+        return output * (1 + 1e-9), weights
+
+
+def test_in_float64_log_probabilities_are_judged_in_float64():
+    for result in run(Implementation("scaled", Scaled), torch.float64):
+        assert result.log_probs.verdict is Verdict.different
+        assert result.identical == 7
+
+
 @pytest.mark.parametrize(
     "name", ["cache position is one too low", "cached keys stay when beams are reordered"]
 )

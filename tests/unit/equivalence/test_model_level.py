@@ -2,7 +2,7 @@ import pytest
 import torch
 from plain_attention import DropsPaddingInCrossAttention, PlainAttention
 
-from minitf.attention import MultiHeadAttention
+from minitf.attention import MultiHeadAttention, linear
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig, Norm, Positions
 from minitf.equivalence.implementations import Implementation, resolve
@@ -22,6 +22,15 @@ def run(candidate, dtype=torch.float32, config=SMALL, reference=TORCH, seed=3):
     return run_model_level(
         reference, candidate, config, letters_task(seed), dtype, CPU, seed, batch_size=5
     )
+
+
+@pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch has no oneDNN")
+def test_looking_on_does_not_change_what_multiplies(monkeypatch):
+    monkeypatch.setattr(linear, "mkl_leaves_avx512", lambda: True)
+    monkeypatch.setattr(linear, "FEWEST_PRODUCTS", 0)
+    result = run(TORCH)
+    assert result.verdict is Verdict.bit_identical, result.finding
+    assert len(result.local) == 8
 
 
 @pytest.mark.parametrize("norm", [Norm.pre, Norm.post])

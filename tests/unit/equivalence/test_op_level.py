@@ -82,6 +82,26 @@ def test_a_bug_is_found_with_the_conditions_that_bring_it_out():
     assert "largest error" in report.findings[1]
 
 
+class DropsInEvaluation(PlainAttention):
+    """Beside NaN for queries that see no key, of which there are more cases."""
+
+    def forward(self, *args, **options):
+        output, weights = super().forward(*args, **options)
+        return torch.dropout(output, self.dropout, train=True), weights
+
+
+def test_the_kinds_of_findings_are_shown_and_queries_that_see_no_key_last():
+    blind = [dataclasses.replace(c, mode="eval", dropout=0.0, attn_mask="bool", fully_masked=True)
+             for c in plain_cases(1)[:7]]  # fmt: skip
+    drops = dataclasses.replace(blind[0], dropout=0.5, fully_masked=False)
+    cases = [(case, torch.float32) for case in [*blind, drops]]
+    results = run_op_level(TORCH, Implementation("drops", DropsInEvaluation), cases, CPU, 1)
+    first, *rest = summarize_op(results, torch.float32).findings[1:]
+    assert "dropout=0.5" in first
+    assert rest
+    assert all("fully_masked=True" in finding for finding in rest)
+
+
 def test_fully_masked_queries_are_a_documented_difference():
     case = Case(attn_mask="bool", fully_masked=True, weights="averaged")
     result = check_case(TORCH, CUSTOM, case, torch.float32, CPU, seed=4)

@@ -4,8 +4,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from plain_attention import OtherNames, PlainAttention
 
+from minitf.attention import MultiHeadAttention
 from minitf.config.errors import UserError
 from minitf.equivalence.certify import Verification, verify
 from minitf.equivalence.comparable import overall
@@ -109,9 +111,18 @@ def test_an_attention_that_cannot_be_built_is_told_in_one_line():
         next(Verification(dataclasses.replace(settings, candidate=wrong)).run("op"))
 
 
-def test_what_the_oracle_cannot_read_is_not_judged_and_training_is():
+class OneMore(MultiHeadAttention):
+    """Torch's parameters, and one beside them."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.gate = torch.nn.Parameter(torch.ones(()))
+
+
+@pytest.mark.parametrize("other", [OtherNames, OneMore])
+def test_what_the_oracle_cannot_read_is_not_judged_and_training_is(other):
     settings = parse([*SMALL[1:], "level=op,model,training"])
-    other = Implementation("other", OtherNames)
+    other = Implementation("other", other)
     *unjudged, training = Verification(settings, other, other).run_all()
     assert [r.verdict for r in unjudged] == [Verdict.not_run] * 2
     assert all("the oracle computes: level=training" in r.findings[0] for r in unjudged)

@@ -82,6 +82,65 @@ def test_an_attention_without_torchs_names_is_still_checked():
         assert found[name].outcome is Outcome.holds, found[name]
 
 
+class Temperature(MultiHeadAttention):
+    """A learnt factor beside torch's parameters."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.temperature = nn.Parameter(torch.ones(1, dtype=self.in_proj_weight.dtype))
+
+    def forward(self, *args, **options):
+        output, weights = super().forward(*args, **options)
+        return output * self.temperature, weights
+
+
+def test_a_parameter_beside_torchs_makes_another_formula():
+    found = outcomes(Implementation("temperature", Temperature))
+    assert found["formula"].outcome is Outcome.not_applicable
+    assert found["cache gives the same"].outcome is Outcome.holds
+    assert not [p for p in found.values() if p.outcome is Outcome.violated]
+
+
+class SharedKeys(OtherNames):
+    """Keys are the values too, and what is given as the value is not read."""
+
+    def forward(self, query, key, value, *args, **options):
+        return super().forward(query, key, key, *args, **options)
+
+
+def test_a_value_that_is_not_read_needs_no_gradient():
+    found = outcomes(Implementation("shared", SharedKeys))
+    assert found["padding content"].outcome is Outcome.holds, found["padding content"]
+
+
+class ForgetsLate(Temperature):
+    """Wrong where the cache holds many positions, as one with too short a window is."""
+
+    def forward(self, *args, cache=None, **options):
+        output, weights = super().forward(*args, cache=cache, **options)
+        late = cache is not None and not cache.static and cache.length > 40
+        return output * (0.9 if late else 1.0), weights
+
+
+def test_a_cache_that_goes_wrong_late():
+    found = outcomes(Implementation("late", ForgetsLate))
+    for name in ("cache gives the same", "cache follows its rows"):
+        assert found[name].outcome is Outcome.violated
+    assert found["cache of the source"].outcome is Outcome.holds
+
+
+def test_an_error_without_a_word_is_told_by_its_place():
+    class Asserts(OtherNames):
+        def forward(self, query, key, value, attn_mask=None, **options):
+            if attn_mask is not None:
+                raise AssertionError
+            return super().forward(query, key, value, **options)
+
+    found = outcomes(Implementation("asserts", Asserts))["attn mask is obeyed"]
+    assert found.outcome is Outcome.violated
+    assert found.finding.startswith("raised AssertionError: at test_properties.py:")
+
+
 class Sigmoid(OtherNames):
     """Ramapuram et al. 2024: each weight is a sigmoid of its own score, normalised by nothing."""
 

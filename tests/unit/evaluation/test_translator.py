@@ -119,6 +119,7 @@ def test_text_is_lower_cased_where_the_training_text_was(make_run):
     translator = minitf.load(run_dir, device="cpu")
     lower = [text.lower() for text in TEXTS]
     assert translator.translate(TEXTS) == translator.translate(lower)
+    assert [t.source for t in translator.translations(TEXTS)] == TEXTS
     cased = translate_texts(translator.model, translator.tokenizer, TEXTS)
     assert [t.text for t in cased] != translator.translate(TEXTS)
 
@@ -157,6 +158,18 @@ def test_a_single_string_is_no_list(tiny_run):
 def test_what_is_no_text_is_named(tiny_run):
     with pytest.raises(UserError, match="takes texts, received 3"):
         minitf.load(tiny_run, device="cpu").translate(["A dog", 3])
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_what_is_no_list_is_named(tiny_run, nothing):
+    with pytest.raises(UserError, match=f"takes a list of texts; received {nothing}"):
+        minitf.load(tiny_run, device="cpu").translate(nothing)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_sources_are_not_cut_to_nothing(tiny_run, most):
+    with pytest.raises(UserError, match=f"max_source_tokens must be at least 1; received {most}"):
+        minitf.load(tiny_run, device="cpu").translations(["A dog"], max_source_tokens=most)
 
 
 def refused(run_dir, message, **options):

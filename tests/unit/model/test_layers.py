@@ -120,6 +120,7 @@ def test_dropout_stands_where_torchs_stands(kind, norm, monkeypatch):
         (lambda out: (out[:, :1], None), r"a tuple \(\(2, 1, 12\), None\)"),
         (lambda out: (out.transpose(0, 1), None), r"a tuple \(\(5, 2, 12\), None\)"),
         (lambda out: (out, None, None), r"a tuple \(\(2, 5, 12\), None, None\)"),
+        (lambda out: (out, None, (out, out)), r"a tuple \(\(2, 5, 12\), None, a tuple\)"),
         (lambda out: (None, out), r"a tuple \(None, \(2, 5, 12\)\)"),
         (lambda out: None, "a NoneType"),
     ],

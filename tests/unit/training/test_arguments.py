@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from minitf.config import UserError
 from minitf.config.compose import compose_config, plain
 from minitf.training.arguments import prepared
 from minitf.training.resume import resumed
@@ -25,6 +26,7 @@ from minitf.training.resume import resumed
         (["data.tests=[a,b]", "data.val=null"],) * 2,
         (["logger.wandb.group=2026_11"], ['logger.wandb.group="2026_11"']),
         (["run_dir=größe"], ['run_dir="größe"']),
+        (["+data.tests.vä=m/val.csv"],) * 2,
     ],
 )
 def test_flags_and_names(typed: list[str], taken: list[str]) -> None:
@@ -69,3 +71,9 @@ def test_on_resume_one_of_a_list_and_some_of_a_group(tmp_path: Path) -> None:
         found = resumed(compose_config(arguments), arguments)
         assert found.data.tests == tests
         assert (found.optimizer.lr, found.optimizer.weight_decay) == (0.5, 0.7)
+
+
+@pytest.mark.parametrize("flag", ["-m", "--multirun"])
+def test_a_sweep_goes_on_in_no_run(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(UserError, match=r"leave -m or resume out"):
+        prepared([flag, f"resume={tmp_path}", "trainer.max_steps=30,60"])

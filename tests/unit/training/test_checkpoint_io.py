@@ -21,19 +21,24 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.ckpt"]
 
 
-def test_a_failed_save_leaves_the_previous_file_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["last.ckpt", "best.ckpt"])
+def test_a_failed_save_leaves_the_previous_file_and_nothing_else(
+    tmp_path: Path, other: str
+) -> None:
     """A real limit: of a full disk torch itself says no more than "unexpected pos"."""
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "checkpoints" / other
     AtomicCheckpointIO().save_checkpoint({"state_dict": {}, "step": 1}, path)
+    advice = f"go on with resume={tmp_path}" if other == "last.ckpt" else "start the run again"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(UserError, match=r"last\.ckpt could not be written \(.* MB are free"):
+        with pytest.raises(UserError, match=r"could not be written \(.* MB are free") as caught:
             AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(1_000_003)}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_checkpoint(path)["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+    assert str(caught.value).endswith(f"there): make room, and {advice}")
+    assert [p.name for p in path.parent.iterdir()] == [other]
 
 
 class _Attack:

@@ -1,5 +1,6 @@
 """What is refused before the data are read."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from minitf.model import Transformer
 from minitf.training.checks import (
     check_cuda_graphs,
     check_decoding,
+    check_finite,
     check_settings,
     notes_on_batches,
 )
@@ -170,3 +172,16 @@ def test_what_depends_on_the_rest_of_the_batch_is_told(model_and_batch):
     assert note.startswith("attention: two more padding tokens change the output by ")
     (note,) = notes_on_batches(*model_and_batch(LooksStraightOn))
     assert note.startswith("attention: beam search gives cross-attention a sentence's beams as one")
+
+
+@pytest.mark.parametrize(
+    ("kind", "update", "says"),
+    [
+        ("training", 1, "before any weight has changed: it comes from the attention or"),
+        ("training", 2, "became nan at update 2; try a lower optimizer.lr"),
+        ("validation", 1, "became nan at update 1; try a lower optimizer.lr"),
+    ],
+)
+def test_what_a_loss_that_is_no_number_comes_from(kind: str, update: int, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        check_finite(kind, math.nan, update)

@@ -1,13 +1,17 @@
 """What the command line means beyond Hydra's own reading of it."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from minitf.config import UserError
 from minitf.config.compose import compose_config
+from minitf.training import command
 from minitf.training.command import choose_decoding
 
 PLACE = "evaluation.decoding."
@@ -65,3 +69,52 @@ def test_threads_are_told_how_long_to_wait_before_torch_is_loaded() -> None:
             [sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True
         )
         assert done.stdout == f"{expected}\n", done.stderr
+
+
+def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a destructor, as while libraries are loaded: the run does not begin."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def prepared(arguments: list[str]) -> list[str]:
+        Dropped()
+        return arguments
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(command, "prepared", prepared)
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        command._heard.clear()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_a_full_disk_takes_one_line_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_checkpoint: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "results.json")
+
+    monkeypatch.setattr("minitf.training.run.train", full)
+    monkeypatch.chdir(tmp_path)
+    if has_checkpoint:
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
+    advice = "go on with resume=run" if has_checkpoint else "start the run again"
+    config = compose_config([f"run_dir={tmp_path / 'run'}"])
+    with pytest.raises(UserError, match=f"results.json: No space left on device: .*{advice}$"):
+        command._run(config)

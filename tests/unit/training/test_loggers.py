@@ -31,13 +31,25 @@ def test_a_resumed_run_keeps_the_rows_up_to_its_checkpoint(tmp_path: Path) -> No
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("4")  # killed while it wrote
     second = RunCsvLogger(tmp_path)
-    second.experiment.drop_after(20)
+    second.experiment.drop_after(20, 20)
     second.log_metrics({"loss": 0.5, "new": 1.0}, step=30)
     assert [(row["step"], row["loss"]) for row in _rows(tmp_path / "metrics.csv")] == [
         ("10", "10.0"),
         ("20", "20.0"),
         ("30", "0.5"),
     ]
+
+
+def test_a_run_that_goes_on_drops_what_was_logged_at_its_end(tmp_path: Path) -> None:
+    """Of the updates after the last regular row, and the tests; validations stay."""
+    first = RunCsvLogger(tmp_path)
+    for step in (7, 14, 20):
+        first.log_metrics({"train/loss": 1.0}, step=step)
+    first.log_metrics({"val/loss": 2.0}, step=20)
+    first.log_metrics({"test/loss": 3.0, "test/exact_match": 0.0}, step=20)
+    RunCsvLogger(tmp_path).experiment.drop_after(20, 14)
+    rows = [(row["step"], row["train/loss"]) for row in _rows(tmp_path / "metrics.csv")]
+    assert rows == [("7", "1.0"), ("14", "1.0"), ("20", "")]
 
 
 def test_the_mode_is_offline_without_a_key_and_the_users_word_wins(
