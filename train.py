@@ -1,6 +1,6 @@
 """Train a Transformer: `python train.py [GROUP=OPTION] [KEY=VALUE] …`; `--help` lists them."""
 
-from minitf.training import main
+from minitf.training.command import main
 
 if __name__ == "__main__":
     main()

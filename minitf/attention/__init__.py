@@ -21,7 +21,7 @@ three; in cross-attention X is the translation so far, Y the source sentence.
 that matters, grammar and meaning and position, into one number. So E features are cut into H
 slices of D = E / H, and each slice is a listener of its own: one may follow the verb to its
 subject, another a pronoun to its noun, a third simply the previous word. In symbols, head h, one of
-0 to H-1, sees q_h = Q[:, hD:(h+1)D], and k_h, v_h likewise. The cut is a view and costs nothing;
+1 to H, sees q_h = Q[:, (h-1)D:hD], and k_h, v_h likewise. The cut is a view and costs nothing;
 kernels that want the heads in another order in memory get a copy of all of them::
 
     (B, T, E) -> (B, T, H, D) -> (B, H, T, D)     x.view(rows, columns, H, D).transpose(1, 2)
@@ -45,7 +45,7 @@ result is the weighted sum of values::
 **4. Concatenation** (`functional.merge_heads`) and a last projection, which mixes what the heads
 found::
 
-    Concat(C_0, …, C_H-1)                         merge_heads(context, layout.batch_first)
+    Concat(C_1, …, C_H)                           merge_heads(context, layout.batch_first)
     MultiHead = Concat(…) W_oᵀ + b_o              project_output(self.out_proj, context, heads)
 
 **5. Masking** (`masks`). Back in step 3, some keys must not be seen: padding, which only fills up a
@@ -89,20 +89,31 @@ With two features, one per head, the two listeners disagree, each sure of its ow
     >>> heads(query, key, key, average_attn_weights=False)[1][0, :, 0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
 
-**Kernels.** `kernel="math"` computes the lines above; `fused` hands step 3 to torch's
+**Which lines run.** Those above, all of them, in the cross-attention `attention(x, y, y)` of a
+module with `batch_first=True, kernel="fast"`, with a mask and without. Torch keeps sequences first
+in memory, (T, B, E), and cuts a stacked product in a way of its own; where its every bit is wanted
+`functional` does so too, in the lines beside those quoted. To read on: `functional`,
+`kernels.math`, `masks`, then `module`; `linear`, `kernels.inference`, `kernels.blockwise`, `nested`
+and `rotary` can wait.
+
+**Kernels.** `kernel="math"` computes step 3 as above; `fused` hands it to torch's
 `scaled_dot_product_attention`, which never stores P; `auto`, the default, takes `math` where the
-weights are wanted and `fused` where not, and on a CPU follows torch's module into its inference
-kernel (`kernels.inference`). `auto` equals torch's module to the last bit, in outputs, weights,
-every gradient, strides and random state, except for: queries that see no key (above); learned or
-zero extra keys under a causal hint without weights, which torch hides from most queries although
-the mask does not; a causal hint beside a mask that is not causal, which torch without weights
-follows against the mask; a gradient of a mask so hinted, which torch gives none; gradients through
-heads of a single feature, of one head or one sentence; nested inputs in evaluation; decoding with a
-cache, which torch has not; torch's inference kernel where no weights are wanted of more than 1,024
-tokens, for it would keep all scores; and that kernel elsewhere than on a CPU, in compiled graphs
-and inside function transforms (`torch.backends.mha.set_fastpath_enabled(False)` switches it off).
-`fast` computes in the order, and on a CPU by the library, that is quickest, and agrees within
-rounding; `flex` is torch's FlexAttention.
+weights are wanted, or few queries meet a cache on a CPU, and `fused` elsewhere, and on a CPU
+follows torch's module into its inference kernel (`kernels.inference`). `fast` computes in the
+order, and on a CPU by the library, that is quickest, and agrees within rounding; `flex` is torch's
+FlexAttention. `auto` equals torch's module to the last bit, in outputs, weights, every gradient,
+strides and random state, except for
+
+- queries that see no key (above);
+- learned or zero extra keys under a causal hint without weights: torch hides them from most
+  queries, although the mask does not;
+- a causal hint beside a mask that is not causal: torch without weights follows the hint, and gives
+  a mask so hinted no gradient;
+- gradients through heads of a single feature;
+- nested inputs in evaluation, and decoding with a cache, which torch has not;
+- torch's inference kernel where no weights are wanted of more than 1,024 tokens, for it would keep
+  all scores; and that kernel elsewhere than on a CPU, in compiled graphs and inside function
+  transforms (`torch.backends.mha.set_fastpath_enabled(False)` switches it off).
 
 **Decoding.** A `KeyValueCache` keeps keys and values from step to step, so that the n-th token
 costs one projection instead of n.

@@ -30,7 +30,7 @@ def linear(
     compiled graphs, inside function transforms and torch's modes, for few numbers, and where MKL is
     the quicker. For each new number of rows oneDNN builds up to three kernels, in some 0.4 ms and
     0.7 MB each, of which it keeps `ONEDNN_PRIMITIVE_CACHE_CAPACITY`, and torch's part of it
-    `LRU_CACHE_CAPACITY` (`minitf.config.environment`).
+    `LRU_CACHE_CAPACITY` (`minitf.config.onednn`).
     """
     if not _takes_onednn(x, weight, bias):
         return F.linear(x, weight, bias)

@@ -70,7 +70,6 @@ class MultiHeadAttention(nn.Module):
     needs_causal_mask = False
     """is_causal=True needs no attn_mask beside it; a class that derives from this one and defines
     forward anew is given the mask unless it says so too."""
-    __constants__ = ["batch_first"]  # noqa: RUF012 - as torch's module has it
 
     in_proj_weight: Tensor | None  # packed; else None and three of their own
     q_proj_weight: Tensor
@@ -215,29 +214,9 @@ class MultiHeadAttention(nn.Module):
             key = value = query  # stand-ins: their projections are in the cache
         elif key is None or value is None:
             raise AttentionError("key and value may be None only with a filled static cache")
-        elif key.is_nested or value.is_nested:
-            raise AttentionError("with nested keys or values the query must be nested too")
-        if cache is not None and cache.static and self.rotary_base is not None:
-            raise AttentionError(
-                "a static cache holds another sequence's keys, to which the queries' positions do "
-                "not relate: leave rotary_base out in cross-attention"
-            )
-        num_held = 0 if cache is None else cache.length - held * query.shape[0]
-        check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads, num_held)
-        if kernel == "auto":
-            length = query.shape[1 if self.batch_first and query.dim() == 3 else 0]
-            products = cache is not None and is_for_products(query, length)
-            kernel = "math" if need_weights or products else "fused"
-        elif kernel not in KERNELS:  # set since the module was made
-            check_kernel(kernel)
-
+        kernel = self._check(query, key, value, key_padding_mask, attn_mask, need_weights, cache)
         layout = Layout.choose(query.dim(), self.batch_first, kernel in BIT_IDENTICAL)
         query, key, value = layout.enter(query, key, value)
-        widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
-        check_shapes(query, key, value, widths, layout.batch_dim)
-        packed = self.in_proj_weight  # read once, for it may be computed each time
-        projection = self.q_proj_weight if packed is None else packed
-        check_dtypes((query, key, value), projection.dtype)
         if layout.unbatched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
 
@@ -252,7 +231,7 @@ class MultiHeadAttention(nn.Module):
             slices=may_be_slices(kernel, self.head_dim),
             linear=F.linear if exact else linear,
         )
-        q, k, v = self._project(query, key, value, packed, cache, heads)
+        q, k, v = self._project(query, key, value, cache, layout.batch_dim, heads)
 
         # 5. Mask: what no head may look at.
         mask = build_mask(
@@ -266,10 +245,7 @@ class MultiHeadAttention(nn.Module):
         )
         if cache is not None and not held:
             k, v = cache.update(k, v)
-        if self.bias_k is not None and self.bias_v is not None:
-            k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
-        if self.add_zero_attn:
-            k, v = append_zero_key(k), append_zero_key(v)
+        k, v = self._append_extra_keys(k, v)
 
         # 3. Attend, per head.
         try:
@@ -306,20 +282,53 @@ class MultiHeadAttention(nn.Module):
             weights = weights.mean(dim=1)
         return output, weights.squeeze(0) if layout.unbatched else weights
 
+    def _check(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None,
+        attn_mask: Tensor | None,
+        need_weights: bool,
+        cache: KeyValueCache | None,
+    ) -> str:
+        """Refuse what cannot be, as far as it shows before the layout, and return the kernel."""
+        if key.is_nested or value.is_nested:
+            raise AttentionError("with nested keys or values the query must be nested too")
+        if cache is not None and cache.static and self.rotary_base is not None:
+            raise AttentionError(
+                "a static cache holds another sequence's keys, to which the queries' positions do "
+                "not relate: leave rotary_base out in cross-attention"
+            )
+        num_held = 0
+        if cache is not None:  # of a filled one the queries stand in for the keys
+            num_held = cache.length - cache.is_full * query.shape[0]
+        check_dimensions(query, key, value, key_padding_mask, attn_mask, self.num_heads, num_held)
+        if self.kernel != "auto":
+            check_kernel(self.kernel)  # it may have been set since the module was made
+            return self.kernel
+        length = query.shape[1 if self.batch_first and query.dim() == 3 else 0]
+        products = cache is not None and is_for_products(query, length)
+        return "math" if need_weights or products else "fused"
+
     def _project(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        packed: Tensor | None,
         cache: KeyValueCache | None,
+        batch_dim: int,
         heads: HeadLayout,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project the inputs and split the heads: q (B, H, T, D), k and v (B, H, S, D)."""
-        bias = self.in_proj_bias
+        held = cache is not None and cache.is_full
+        widths = (self.embed_dim, self.kdim, self.vdim) if not held else 3 * (self.embed_dim,)
+        check_shapes(query, key, value, widths, batch_dim)
+        packed, bias = self.in_proj_weight, self.in_proj_bias  # read once: they may be computed
+        first = self.q_proj_weight if packed is None else packed
+        check_dtypes((query, key, value), first.dtype)
         if cache is not None and cache.is_full:
-            weight = self.q_proj_weight if packed is None else packed
-            q = project_query(query, weight, bias, heads)
+            q = project_query(query, first, bias, heads)
             return q, *cache.held(q.shape[0])
         if packed is not None:
             q, k, v = project_inputs(query, key, value, packed, bias, heads)
@@ -330,6 +339,14 @@ class MultiHeadAttention(nn.Module):
             start = 0 if cache is None else cache.length
             q, k = rotate_both(q, k, self.rotary_base, start)
         return q, k, v
+
+    def _append_extra_keys(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the learned key and value, and those of zeros, where there are such."""
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = append_learned_key(k, self.bias_k), append_learned_key(v, self.bias_v)
+        if self.add_zero_attn:
+            k, v = append_zero_key(k), append_zero_key(v)
+        return k, v
 
     def merge_masks(
         self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor

@@ -15,7 +15,7 @@ from minitf.bench.rows import Failure, Findings, Row, median_and_spread
 from minitf.bench.training import compose_settings
 from minitf.export.command import overrides as overrides_of
 
-PROGRAM = "from minitf.training import main\n\nif __name__ == '__main__':\n    main()\n"
+PROGRAM = "from minitf.training.command import main\n\nif __name__ == '__main__':\n    main()\n"
 """train.py: an installed package has none beside it."""
 
 

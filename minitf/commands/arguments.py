@@ -4,19 +4,16 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from minitf.config.errors import UserError
-from minitf.config.schema import DecodingMethod, EarlyStopping
+from minitf.config.schema import DecodingConfig, DecodingMethod, EarlyStopping
 
 if TYPE_CHECKING:
     from minitf.evaluation import Translator
 
-DECODING = (
-    "method", "beam_size", "n_best", "length_penalty", "early_stopping", "max_length_ratio",
-    "max_length_extra", "min_length_ratio", "min_length", "temperature", "top_k", "top_p", "seed",
-    "no_repeat_ngram", "batch_tokens",
-)  # fmt: skip
+DECODING = tuple(field.name for field in fields(DecodingConfig))
 
 
 class Parser(argparse.ArgumentParser):

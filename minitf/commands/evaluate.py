@@ -16,11 +16,11 @@ from minitf.commands.arguments import (
     load_model,
 )
 from minitf.commands.limits import refuse_to_overwrite
-from minitf.commands.lines import one_line, read_lines
+from minitf.commands.lines import one_line
 from minitf.commands.notice import say
-from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
 from minitf.config.memory import told_of_memory
+from minitf.config.onednn import bound_onednn
 
 if TYPE_CHECKING:
     from minitf.config.schema import EvaluationConfig
@@ -148,7 +148,9 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
         )
     arguments.lowercase = True if mixed else arguments.lowercase
     if arguments.src is not None:
-        sources, references = read_lines(arguments.src), read_lines(arguments.ref)
+        from minitf.data import read_lines
+
+        sources, references = list(read_lines(arguments.src)), list(read_lines(arguments.ref))
         if len(sources) != len(references):
             raise UserError(
                 f"parallel files have as many lines: {arguments.src} has {len(sources)}, "

@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from minitf.config.errors import UserError
@@ -97,19 +96,3 @@ def decode_line(
 def one_line(text: str) -> str:
     """The text without line ends: one inside a translation would shift every line after it."""
     return text.replace("\r", " ").replace("\n", " ")
-
-
-def read_lines(path: str) -> list[str]:
-    """All lines of a file.
-
-    Raises:
-        UserError: A line is not UTF-8 or holds NUL bytes.
-        OSError: The file cannot be read.
-    """
-    with Path(path).open("rb") as stream:
-        raw = stream.read()
-    lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
-    return [
-        decode_line(line.removesuffix(b"\r"), number, path)
-        for number, line in enumerate(lines, start=1)
-    ]

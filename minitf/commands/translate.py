@@ -20,9 +20,9 @@ from minitf.commands.interrupt import at_the_end
 from minitf.commands.limits import refuse_to_overwrite, same_place
 from minitf.commands.lines import decode_line, one_line, read_chunks
 from minitf.commands.notice import say
-from minitf.config.environment import bound_onednn
 from minitf.config.errors import UserError
 from minitf.config.memory import told_of_memory
+from minitf.config.onednn import bound_onednn
 
 if TYPE_CHECKING:
     from minitf.evaluation import Translator

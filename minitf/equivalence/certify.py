@@ -10,7 +10,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +265,7 @@ def _conclude(
         seconds=seconds,
         reference=_described(verification.reference),
         candidate=_described(verification.candidate),
-        settings=_plain(asdict(settings)) | {"effort": asdict(settings.effort)},
+        settings=asdict(settings) | {"effort": asdict(settings.effort)},
         environment=environment(verification.device),
         rules=_rules({report.level for report in reports}),
         levels=reports,
@@ -310,12 +309,6 @@ def _described(side: Implementation) -> dict[str, Any]:
         "class": f"{build.__module__}.{getattr(build, '__qualname__', build)}",
         "options": {key: str(value) for key, value in side.options.items()},
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value.value if isinstance(value, Enum) else value
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """From configuration to model: which class attends, and the Transformer around it."""
 
-import dataclasses
 import functools
 import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 
 from torch import nn
@@ -49,11 +47,9 @@ def build_model(
     Raises:
         UserError: An option is out of range, or the attention does not fit.
     """
-    options = {field.name: getattr(config, field.name) for field in dataclasses.fields(ModelConfig)}
-    plain = {k: v.value if isinstance(v, Enum) else v for k, v in options.items()}
     factory = attention_factory(attention)
     try:
-        return Transformer(vocab_size, **plain, pad_id=pad_id, attention=factory)
+        return Transformer(vocab_size, **vars(config), pad_id=pad_id, attention=factory)
     except UserError:
         raise
     except ValueError as error:  # the model room knows no UserError

@@ -20,9 +20,6 @@ class Score:
     """BLEU, chrF, exact match: 0 to 100, higher is better. TER: 0 and up, lower is better."""
     signature: str
 
-    def __str__(self) -> str:
-        return f"{self.name} {self.value:.2f} [{self.signature}]"
-
 
 def bleu(
     hypotheses: Sequence[str],

@@ -6,6 +6,8 @@ import re
 import shlex
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from minitf.config.compose import compose_config, plain
 from minitf.config.schema import TrainConfig
 
@@ -83,6 +85,5 @@ def _grammar(value: Any) -> str:
     if isinstance(value, str) and (
         not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value) or value.lower() in _WORDS
     ):
-        # A backslash is itself but before a quote, and the end is one.
-        return '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + (m[2] and r"\""), value) + '"'
+        return QuotedString(value, Quote.double).with_quotes()
     return str(value)

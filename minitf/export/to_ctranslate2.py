@@ -56,12 +56,7 @@ def write(translator: Translator, directory: Path) -> None:
 
 def vocabulary(translator: Translator) -> list[str]:
     """Each token as the engine names it."""
-    from tokenizers import Tokenizer
-
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "tokenizer.json"
-        translator.tokenizer.save(path)
-        own = Tokenizer.from_file(str(path))
+    own = translator.tokenizer.backend
     return [str(own.id_to_token(number)) for number in range(translator.tokenizer.vocab_size)]
 
 

@@ -1,7 +1,7 @@
 """Encoder and decoder layers, with the parameter names of torch's own.
 
 `nn.TransformerEncoderLayer` and `nn.TransformerDecoderLayer` load these layers' weights as they are
-and compute the same.
+and compute the same, with `relu` or `gelu` and without rotary positions.
 
 Shapes: B sentences, N target rows (B, or B times the beam's size), T target length, S source
 length, E embed_dim. Masks are torch's: True means "do not attend".

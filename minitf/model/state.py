@@ -26,11 +26,6 @@ class DecoderState:
         """The two caches of one layer."""
         return self.self_attention[index], self.cross_attention[index]
 
-    def reorder(self, index: Int[Tensor, " rows"]) -> None:
-        """Keep these rows, in this order; for one row per sentence."""
-        self.reorder_targets(index)
-        self.reorder_sources(index)
-
     def reorder_targets(self, index: Int[Tensor, " rows"]) -> None:
         """Row i continues what row index[i] wrote: needed after each step of a beam search."""
         for cache in self.self_attention:

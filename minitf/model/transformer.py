@@ -131,7 +131,7 @@ class Transformer(nn.Module):
             return build(embed_dim, num_heads, **options)
 
         layer_options: dict[str, Any] = {
-            "activation": str(getattr(activation, "value", activation)),
+            "activation": activation,
             "pre_norm": norm == "pre",
             "dropout": dropout,
             "activation_dropout": activation_dropout,

@@ -22,14 +22,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
 
 
 def _version(package: str) -> str | None:

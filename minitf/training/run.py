@@ -14,8 +14,8 @@ from rich.console import Console
 
 from minitf.batching import EncodedPairs
 from minitf.config.compose import plain, require_complete, to_dataclass, typed
-from minitf.config.environment import bound_onednn
 from minitf.config.memory import told_of_memory
+from minitf.config.onednn import bound_onednn
 from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from minitf.bench.rounds import Rounds
 from minitf.bench.task import TrainingTask, load_batches, num_parameters, synchronize
 from minitf.config.compose import typed
-from minitf.training import train
+from minitf.training.run import train
 
 _turns: list["Turns"] = []
 """The one that this process' configuration names; a configuration cannot hold an object."""

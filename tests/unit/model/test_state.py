@@ -16,7 +16,8 @@ def test_reorder_moves_rows_with_their_past_and_their_source(make_model, batch):
     src, tgt = batch
     memory, padding, state = _prefixes_and_state(model, src, tgt, 4)
     index = torch.tensor([3, 0, 2])
-    state.reorder(index)
+    state.reorder_sources(index)
+    state.reorder_targets(index)
     found = model.decode(tgt[index, 4:5], memory[index], padding[index], state)
     expected = model.decode(tgt[index, :5], memory[index], padding[index])[:, -1:]
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

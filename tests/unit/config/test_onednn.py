@@ -5,7 +5,7 @@ import os
 import pytest
 
 from minitf.commands import main
-from minitf.config.environment import bound_onednn
+from minitf.config.onednn import bound_onednn
 
 NAMES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 

@@ -1,4 +1,4 @@
-"""What is asked of libraries by the environment, before their first use."""
+"""How many shapes of matrix products oneDNN remembers."""
 
 import os
 
