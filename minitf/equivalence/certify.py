@@ -1,19 +1,14 @@
 """Run the levels and draw the verdict."""
 
-import contextlib
 import dataclasses
 import datetime
 import functools
-import os
-import platform
 import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from minitf.config.errors import UserError
 from minitf.config.schema import ModelConfig
@@ -33,6 +28,7 @@ from minitf.equivalence.task import Task, letters_task, scenes_task, text_task
 from minitf.equivalence.training_level import ENVELOPE_RULE, run_training_level
 from minitf.equivalence.verdict import RULE, Verdict
 from minitf.evaluation.build import other_attention
+from minitf.training.environment import environment
 
 Progress = Callable[[LevelReport], None]
 
@@ -309,27 +305,6 @@ def _described(side: Implementation) -> dict[str, Any]:
         "class": f"{build.__module__}.{getattr(build, '__qualname__', build)}",
         "options": {key: str(value) for key, value in side.options.items()},
     }
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a figure depends on beside the code: versions, device, threads."""
-    import minitf
-
-    found: dict[str, Any] = {
-        "minitf": minitf.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count() or 1,
-    }
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-        found["cuda"] = str(torch.version.cuda)
-        with contextlib.suppress(RuntimeError):  # somebody has set it for one backend alone
-            found["float32_matmul_precision"] = torch.get_float32_matmul_precision()
-    return found
 
 
 def command_line(arguments: list[str]) -> str:

@@ -37,10 +37,12 @@ class Evaluation:
     translations: list[str] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as plain data; the texts are left out."""
+        """All but the texts, as plain data."""
+        return {"name": self.name, "model": self.model, **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """The figures as plain data."""
         return {
-            "name": self.name,
-            "model": self.model,
             "sentences": len(self.sources),
             "target_tokens": self.loss.num_tokens,
             "loss": self.loss.loss,
@@ -67,6 +69,7 @@ def evaluate(
     name: str,
     tokenize: str | None = None,
     lowercase: bool | None = None,
+    with_ter: bool = True,
     progress: Callable[[int], None] | None = None,
     **decoding: Any,
 ) -> Evaluation:
@@ -79,6 +82,7 @@ def evaluate(
         name: Of the set, for the report.
         tokenize: sacrebleu's tokenizer for BLEU; None: the run's `evaluation.tokenize`.
         lowercase: Compare lower-cased text; None: the run's `evaluation.lowercase`.
+        with_ter: Compute TER too, which is slow on long sentences.
         progress: Called with the number of sentences translated, after each batch.
         decoding: Fields of DecodingConfig.
 
@@ -126,7 +130,7 @@ def evaluate(
         name,
         translator.origin,
         sum_losses(losses),
-        scores(range(len(sources)), with_ter=True),
+        scores(range(len(sources)), with_ter=with_ter),
         groups,
         list(sources),
         list(references),

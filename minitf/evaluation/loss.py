@@ -36,36 +36,6 @@ class CorpusLoss:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-def corpus_loss(
-    model: Transformer,
-    tokenizer: TextTokenizer,
-    sources: Sequence[str],
-    targets: Sequence[str],
-    *,
-    device: torch.device | str | None = None,
-    batch_tokens: int = 8_192,
-) -> CorpusLoss:
-    """The loss of predicting each target token from its source and the target before it.
-
-    Args:
-        model: The trained model.
-        tokenizer: The tokenizer it was trained with.
-        sources: Source sentences.
-        targets: Their references.
-        device: Where to run; None: where the model is.
-        batch_tokens: Source plus target positions in a batch, padding counted.
-
-    Raises:
-        UserError: The lists differ in length or are empty.
-    """
-    if not sources:
-        raise UserError("a loss needs at least one sentence: received none")
-    losses = sentence_losses(
-        model, tokenizer, sources, targets, device=device, batch_tokens=batch_tokens
-    )
-    return sum_losses(losses)
-
-
 def sum_losses(losses: Sequence[CorpusLoss]) -> CorpusLoss:
     """One loss over all target tokens of several."""
     return CorpusLoss(math.fsum(x.total for x in losses), sum(x.num_tokens for x in losses))
@@ -81,7 +51,22 @@ def sentence_losses(
     device: torch.device | str | None = None,
     batch_tokens: int = 8_192,
 ) -> list[CorpusLoss]:
-    """`corpus_loss` of each sentence pair by itself, in order."""
+    """The loss of predicting each target token from its source and the target before it.
+
+    Args:
+        model: The trained model.
+        tokenizer: The tokenizer it was trained with.
+        sources: Source sentences.
+        targets: Their references.
+        device: Where to run; None: where the model is.
+        batch_tokens: Source plus target positions in a batch, padding counted.
+
+    Returns:
+        A loss for each pair, in order.
+
+    Raises:
+        UserError: The lists differ in length.
+    """
     if len(sources) != len(targets):
         raise UserError(
             f"a loss needs as many sources as targets: received {len(sources)} and {len(targets)}"

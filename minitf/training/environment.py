@@ -1,5 +1,6 @@
 """What a run was made with: device, versions, threads."""
 
+import contextlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -33,14 +34,20 @@ def _version(package: str) -> str | None:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Device, operating system, and the versions of what the run stands on."""
+    """What figures depend on beside the code: device, system, and versions."""
+    precision: dict[str, str] = {}
+    if device.type == "cuda":
+        with contextlib.suppress(RuntimeError):  # somebody has set it for one backend alone
+            precision["float32_matmul_precision"] = torch.get_float32_matmul_precision()
     return {
         "device": device_name(device),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "minitf": minitf.__version__,
         **{name: _version(name) for name in PACKAGES},
         "torch": torch.__version__,  # which says of what build it is
         "cuda": torch.version.cuda,
+        **precision,
     }

@@ -11,18 +11,19 @@ from rich.console import Console
 from minitf.config.errors import UserError
 from minitf.config.schema import TrainConfig
 from minitf.evaluation.build import attention_path, is_named_by_the_user
+from minitf.evaluation.evaluate import Evaluation
 from minitf.reports.curves import read_metrics, training_curves
 from minitf.reports.picture import save_picture
 from minitf.tokenizer import TextTokenizer
 from minitf.training.callbacks import Monitor
 from minitf.training.environment import environment
 from minitf.training.module import TranslationModule
-from minitf.training.results import SplitResult, print_results, samples_text, write_results
+from minitf.training.results import print_results, samples_text, write_results
 
 
 def report(
     settings: TrainConfig,
-    results: dict[str, SplitResult],
+    results: dict[str, Evaluation],
     module: TranslationModule,
     trainer: Trainer,
     monitor: Monitor,
@@ -75,7 +76,7 @@ def report(
 
 
 def write_figures(
-    module: TranslationModule, result: SplitResult, run_dir: Path, console: Console
+    module: TranslationModule, result: Evaluation, run_dir: Path, console: Console
 ) -> dict[str, Path]:
     """Training curves, and attention maps of a test sentence where one fits, as PNG files."""
     from minitf.reports.attention_maps import attention_map_figure
@@ -104,7 +105,7 @@ def write_figures(
     return paths
 
 
-def _readable_pair(tokenizer: TextTokenizer, result: SplitResult) -> tuple[str, str] | None:
+def _readable_pair(tokenizer: TextTokenizer, result: Evaluation) -> tuple[str, str] | None:
     """A translation that fits into a picture; rather a right one of some length."""
     pairs = list(zip(result.sources, result.translations, result.references, strict=True))
     found: tuple[str, str] | None = None
@@ -117,9 +118,7 @@ def _readable_pair(tokenizer: TextTokenizer, result: SplitResult) -> tuple[str, 
     return found
 
 
-def log_results(
-    trainer: Trainer, results: dict[str, SplitResult], figures: dict[str, Path]
-) -> None:
+def log_results(trainer: Trainer, results: dict[str, Evaluation], figures: dict[str, Path]) -> None:
     """Scores to every logger; to wandb also the samples as a table, the figures, the summary."""
     scores = {
         f"{name}/{figure}": value

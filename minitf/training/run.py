@@ -20,6 +20,7 @@ from minitf.config.schema import ModelConfig, TrainConfig
 from minitf.data import load_data
 from minitf.data.cache import user_cache_dir
 from minitf.data.hub import local_path
+from minitf.evaluation import Translator
 from minitf.evaluation.build import attention_path, build_model, is_named_by_the_user
 from minitf.evaluation.checkpoints import (
     average_checkpoints,
@@ -27,6 +28,7 @@ from minitf.evaluation.checkpoints import (
     model_weights,
     read_checkpoint,
 )
+from minitf.evaluation.evaluate import Evaluation, evaluate
 from minitf.model import ATTENTION_ROLES
 from minitf.tokenizer import TextTokenizer, train_tokenizer
 from minitf.training.callbacks import (
@@ -48,7 +50,6 @@ from minitf.training.loggers import build_loggers
 from minitf.training.module import TranslationModule
 from minitf.training.optimizer import check_end
 from minitf.training.report import report
-from minitf.training.results import SplitResult, evaluate_split
 from minitf.training.resume_point import resume_point
 from minitf.training.sweep import Sweep
 from minitf.training.trainer import (
@@ -228,7 +229,7 @@ def _test(
     run_dir: Path,
     trainer: Trainer,
     console: Console,
-) -> dict[str, SplitResult]:
+) -> dict[str, Evaluation]:
     """Scores of the best weights, or of the average that is asked for, on every test split."""
     directory = run_dir / "checkpoints"
     (directory / "average.ckpt").unlink(missing_ok=True)  # of an earlier part of the run
@@ -248,8 +249,8 @@ def _test(
         module.model.load_state_dict(
             model_weights(read_checkpoint(best if best.is_file() else last))
         )
-    device = trainer.strategy.root_device
-    module.to(device)
+    module.to(trainer.strategy.root_device)
+    translator = Translator(module.model, module.tokenizer, settings, str(directory))
     limit = settings.evaluation.test_sentences
     names = [name for name in splits if name not in ("train", "val")] or ["val"]
     results = {}
@@ -258,9 +259,7 @@ def _test(
         console.print(f"testing    {name}: {len(sources):,} sentences", highlight=False)
         advice = ": the run can be tested again, with a smaller evaluation.decoding.batch_tokens"
         with told_of_memory(advice):
-            results[name] = evaluate_split(
-                module.model, module.tokenizer, sources, references, settings.evaluation, device
-            )
+            results[name] = evaluate(translator, sources, references, name=name, with_ter=False)
     return results
 
 

@@ -117,7 +117,7 @@ def test_a_reader_that_leaves(tiny_run, files):
     [
         (["--src", "x"], "--src and --ref go together"),
         (["--src", "x", "--ref", "y", "--split", "test"], "not both"),
-        (["--src", "no.en", "--ref", "no.de"], "no.en: No such file"),
+        (["--src", "no.en", "--ref", "no.de"], "no.en is not a file; . holds"),
         (["--split", "tset"], "--split tset: the run's data has train, val, test"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--limit", "2", "--tokenize", "14a"], "sacrebleu has no such tokenizer"),

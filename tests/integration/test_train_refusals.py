@@ -154,7 +154,7 @@ def test_help_lists_groups_and_examples(train: Train) -> None:
             "(it is 997), with more trainer.accumulate_grad_batches",
         ),
         (
-            "run.evaluate_split",
+            "run.evaluate",
             MemoryError(),
             "out of memory: the run can be tested again, with a smaller "
             "evaluation.decoding.batch_tokens",
@@ -169,7 +169,7 @@ def test_a_lack_of_memory_says_what_takes_less(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(f"minitf.training.{place}", full)

@@ -7,7 +7,7 @@ import pytest
 import minitf
 from minitf.config.errors import UserError
 from minitf.evaluation.evaluate import evaluate, length_groups
-from minitf.evaluation.loss import corpus_loss
+from minitf.evaluation.loss import sentence_losses, sum_losses
 from minitf.evaluation.metrics import corpus_scores
 
 
@@ -36,7 +36,7 @@ def test_the_whole_is_loss_and_scores_of_all(translator, sentences):
     assert found.translations == translator.translate(sources, beam_size=2)
     expected = corpus_scores(found.translations, references, lowercase=True, with_ter=True)
     assert found.scores == expected
-    loss = corpus_loss(translator.model, translator.tokenizer, sources, references)
+    loss = sum_losses(sentence_losses(translator.model, translator.tokenizer, sources, references))
     assert found.loss.loss == pytest.approx(loss.loss)
     figures = found.to_json()
     assert figures["sentences"] == 6
@@ -55,7 +55,9 @@ def test_groups_hold_each_sentence_once_with_its_own_loss(translator, sentences)
             if group.shortest <= len(translator.tokenizer.encode(s)) <= group.longest
         ]
         assert len(pairs) == group.sentences
-        own = corpus_loss(translator.model, translator.tokenizer, *zip(*pairs, strict=True))
+        own = sum_losses(
+            sentence_losses(translator.model, translator.tokenizer, *zip(*pairs, strict=True))
+        )
         assert group.loss == pytest.approx(own.loss, rel=1e-6)
 
 

@@ -6,7 +6,7 @@ import torch
 import minitf
 from minitf.config.errors import UserError
 from minitf.config.schema import DecodingConfig
-from minitf.evaluation.loss import corpus_loss
+from minitf.evaluation.loss import sentence_losses
 from minitf.export import export
 
 pytest.importorskip("transformers", reason="pip install 'minitf[export]'")
@@ -117,7 +117,7 @@ def test_other_tokenizers_come_along(exported, name):
 def test_training_there_shifts_labels_as_here(exported):
     translator, model, tokenizer, _ = exported("pre_sinusoidal")
     batch = tokenizer(TEXTS[:1], text_target=["Ein Hund."], return_tensors="pt")
-    own = corpus_loss(translator.model, translator.tokenizer, TEXTS[:1], ["Ein Hund."])
+    (own,) = sentence_losses(translator.model, translator.tokenizer, TEXTS[:1], ["Ein Hund."])
     assert model(**batch).loss.item() == pytest.approx(own.loss, abs=1e-5)
 
 
