@@ -333,7 +333,7 @@ class MultiHeadAttention(nn.Module):
         if packed is not None:
             q, k, v = project_inputs(query, key, value, packed, bias, heads)
         else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            weights = (first, self.k_proj_weight, self.v_proj_weight)
             q, k, v = project_separately(query, key, value, weights, bias, heads)
         if self.rotary_base is not None:
             start = 0 if cache is None else cache.length

@@ -148,9 +148,7 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
         )
     arguments.lowercase = True if mixed else arguments.lowercase
     if arguments.src is not None:
-        from minitf.data import read_lines
-
-        sources, references = list(read_lines(arguments.src)), list(read_lines(arguments.ref))
+        sources, references = _lines(arguments.src), _lines(arguments.ref)
         if len(sources) != len(references):
             raise UserError(
                 f"parallel files have as many lines: {arguments.src} has {len(sources)}, "
@@ -187,6 +185,15 @@ def _pairs(translators: list["Translator"], arguments: argparse.Namespace) -> li
         (name, list(splits[name]["src"])[:limit], list(splits[name]["tgt"])[:limit])
         for name in chosen
     ]
+
+
+def _lines(path: str) -> list[str]:
+    from minitf.data.text import decode_lines, read_lines
+
+    if not Path(path).is_fifo():
+        return list(read_lines(path))
+    with open(path, "rb") as pipe:
+        return list(decode_lines(pipe, path))
 
 
 def _evaluate(

@@ -33,7 +33,7 @@ def explain(error: BaseException) -> str | None:
         groups = ", ".join(GROUPS)
         return f"a group takes the name of one of its options, not null; groups: {groups}"
     if isinstance(error, ValueError) and "Only one of --run, --multirun" in str(error):
-        return "of Hydra's flags that show something, --cfg and --info, none goes with -m"
+        return "only one of Hydra's flags -m, --run, --cfg and --info can be given"
     if not any(isinstance(e, HydraException | OmegaConfBaseException | UserError) for e in chain):
         return None
     override = next((m for e in chain if (m := _override(str(e)))), None)

@@ -33,7 +33,7 @@ def why_not_comparable(
             f"the two do not share their parameters ({other}), so outputs cannot be compared: "
             "level=properties checks what holds of any attention, though not its formula"
         )
-    if level != "training" and not has_torch_names(theirs.state_dict()):
+    if level != "training" and not has_torch_names(dict(theirs.named_parameters())):
         return (
             "the reference has other parameters than torch's, by whose names the oracle computes: "
             "level=training compares any two that share their parameters"

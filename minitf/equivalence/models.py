@@ -80,7 +80,8 @@ def oracle_model(
     options = {k: v for k, v in reference.options.items() if k in TORCH_OPTIONS}
     attention = functools.partial(OracleAttention, **options)
     model = build(without_dropout(config), attention, vocab_size).double()
-    model.load_state_dict({name: x.double() for name, x in weights.items()})
+    # The reference may keep buffers of its own: a table of slopes, say.
+    model.load_state_dict({name: weights[name].double() for name in model.state_dict()})
     return model
 
 

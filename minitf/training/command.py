@@ -70,6 +70,13 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt:  # outside training, where Ctrl-C saves first
         _say_interrupted()
+    except SystemExit:
+        if _heard:  # Lightning's answer, before the first update
+            _say_interrupted()
+        raise
+    except BrokenPipeError:  # as of `--help | head`; what is left would raise again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         if _heard:  # which a library has answered with an error of its own
             _say_interrupted()

@@ -23,12 +23,12 @@ class _KeepingWriter(ExperimentWriter):
             with path.open(newline="") as file:
                 self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
 
-    def drop_after(self, step: int, logged: int) -> None:
+    def drop_after(self, step: int, *, training: bool = False) -> None:
         """Remove what a resumed run writes again.
 
         Args:
-            step: the update that it goes on after; rows of later ones go, and the tests'.
-            logged: the update that training was logged at last; rows of later training go.
+            step: rows of later updates go, and the tests'.
+            training: only rows of training go.
         """
         path = Path(self.metrics_file_path)
         if not path.is_file():
@@ -37,13 +37,16 @@ class _KeepingWriter(ExperimentWriter):
             rows = [
                 row for row in csv.DictReader(file)
                 if (row["step"] or "").isdecimal()  # else it is torn
-                and int(row["step"]) <= (logged if row.get("train/loss") else step)
-                and not any(key.endswith("/exact_match") and row[key] for key in self.metrics_keys)
+                and ((training and not row.get("train/loss")) or int(row["step"]) <= step)
+                and (training or not self._is_a_test(row))
             ]  # fmt: skip
         with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+
+    def _is_a_test(self, row: dict[str, str]) -> bool:
+        return any(key.endswith("/exact_match") and row[key] for key in self.metrics_keys)
 
 
 class RunCsvLogger(CSVLogger):
@@ -87,7 +90,7 @@ def build_loggers(
     config: dict[str, Any],
     run_dir: Path,
     sweep: Sweep | None,
-    resumed_at: tuple[int, int] | None = None,
+    resumed_at: int | None = None,
 ) -> list[Logger]:
     """The loggers of a run.
 
@@ -96,8 +99,7 @@ def build_loggers(
         config: the run's whole configuration as plain containers, shown in wandb.
         run_dir: where every file of the loggers goes.
         sweep: the sweep that this run belongs to.
-        resumed_at: the update that a run goes on after, and the one that its training was logged
-            at last; what was logged of later ones goes.
+        resumed_at: the update that a run goes on after; what was logged of later ones goes.
 
     Raises:
         UserError: an option that the logger does not take.
@@ -106,7 +108,7 @@ def build_loggers(
         raise UserError(f"logger has no key {sorted(unknown)[0]!r}; there is: wandb")
     csv_logger = RunCsvLogger(run_dir)
     if resumed_at is not None:
-        csv_logger.experiment.drop_after(*resumed_at)
+        csv_logger.experiment.drop_after(resumed_at)
     loggers: list[Logger] = [csv_logger]
     if (chosen := options.get("wandb")) is not None:
         loggers.append(_wandb(dict(chosen), config, run_dir, sweep))

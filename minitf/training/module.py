@@ -256,23 +256,25 @@ class TranslationModule(LightningModule):
         """Add the configuration, as plain containers, the plan, and what is not logged yet."""
         checkpoint["minitf"] = self.stored
         checkpoint["planned"] = self._plan
-        mine = ([total.cpu() for total in self._totals], self._total_tokens)
-        every = [mine] * self.trainer.world_size
+        stacked = torch.stack(self._totals).cpu() if self._totals else torch.zeros(0, 2)
+        mine = {"totals": stacked, "tokens": self._total_tokens}
+        every: list[Any] = [mine] * self.trainer.world_size
         if len(every) > 1:  # Lightning calls this on every device
             torch.distributed.all_gather_object(every, mine)
-        checkpoint["unlogged"] = every
+        checkpoint["not_logged"] = every
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what was not logged yet, and the plan that the schedule follows."""
         self._plan = checkpoint.get("planned")
-        every = checkpoint.get("unlogged", [])
+        every = checkpoint.get("not_logged", [])
+        every = [every] if isinstance(every, dict) else every  # of before: of one device
         rank = self.trainer.global_rank
         mine = every[rank : rank + 1]
         if len(every) != self.trainer.world_size:  # of other devices: the first takes it all
             mine = every if rank == 0 else []
-        self._totals = [total for totals, _ in mine for total in totals]
-        self._total_tokens = sum(tokens for _, tokens in mine)
-        self._carried = sum(tokens for _, tokens in every)
+        self._totals = [total for part in mine for total in part["totals"]]
+        self._total_tokens = sum(part["tokens"] for part in mine)
+        self._carried = sum(part["tokens"] for part in every)
 
 
 def _exact(x: Tensor) -> Tensor:

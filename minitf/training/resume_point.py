@@ -17,8 +17,6 @@ class ResumePoint:
     """That were made."""
     epochs: int
     """That came to their end."""
-    logged: int
-    """The update that training was logged at last."""
     is_cut_anew: bool
     """Whether the data fall into other batches than before, so that the place in the epoch is
     another: with another number of devices, or other BPE dropout."""
@@ -29,10 +27,11 @@ class ResumePoint:
         Raises:
             UserError: the run has gone further already.
         """
+        most = -1 if max_epochs is None else max_epochs
         limits = {"max_steps": (max_steps, self.updates, "updates"),
-                  "max_epochs": (max_epochs or 0, self.epochs, "epochs")}  # fmt: skip
+                  "max_epochs": (most, self.epochs, "epochs")}  # fmt: skip
         for name, (limit, made, unit) in limits.items():
-            if made > limit > 0:
+            if made > limit >= 0:
                 raise UserError(
                     f"trainer.{name}={limit} is fewer than the {made} {unit} that {run} has made: "
                     "give more, or leave it out to test the run again"
@@ -86,6 +85,5 @@ def resume_point(
     return ResumePoint(
         updates,
         int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]),
-        checkpoint["callbacks"]["Monitor"]["logged_step"],
         before != now or len(checkpoint["random_state"]) != devices,
     )

@@ -171,10 +171,12 @@ def _train(
     check_end(settings.schedule, trainer.max_steps != -1 or trainer.max_epochs != -1)
     point = resume_point(last, stored, model, trainer.world_size) if resume else None
     done = point is not None and point.is_end(trainer.max_steps, trainer.max_epochs, shown(run_dir))
-    rows = (point.updates, point.updates if done else point.logged) if point else None
     if rank_zero:
         begin(run_dir, stored["config"], tokenizer, resume=resume)
-        trainer.loggers = build_loggers(settings.logger, stored["config"], run_dir, sweep, rows)
+        resumed_at = point.updates if point else None
+        trainer.loggers = build_loggers(
+            settings.logger, stored["config"], run_dir, sweep, resumed_at
+        )
     console.print(
         f"           {_counted('training pairs', data.pairs[0])},"
         f" {_counted('validation', data.pairs[1])}{_held_out(settings.data)},"

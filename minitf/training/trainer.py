@@ -42,6 +42,7 @@ def quiet_lightning() -> None:
         ".*lr_scheduler.step.. before .optimizer.step.*",
         ".*The `srun` command is available.*",
         ".*to accumulate the metric across devices.*",  # each validates the whole
+        ".*callbacks used to create the checkpoint need to be provided.*",  # "changed" tells of it
     ):
         warnings.filterwarnings("ignore", message=pattern)
 

@@ -1,8 +1,10 @@
 """`minitf evaluate` as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,20 @@ def test_a_run_that_lower_cases_is_compared_with_one_that_does_not(
             assert result == alone
     assert main(["evaluate", *map(str, runs), "--no-lowercase"]) == 2
     assert "only lower-cased text can be compared" in capsys.readouterr().err
+
+
+def test_a_pipe_is_measured_as_a_file(evaluate, files, tmp_path):
+    """As `--src <(zcat test.en.gz)` in a shell."""
+    source = Path(files[1])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(source.read_bytes()))
+    writer.start()
+    code, out, _ = evaluate("--src", pipe, *files[2:], "--json", "--quiet")
+    writer.join()
+    assert code == 0
+    found, expected = (json.loads(x)[0]["results"][0] for x in (out, evaluate(*files, "--json")[1]))
+    assert found == expected | {"name": str(pipe)}
 
 
 def test_a_reader_that_leaves(tiny_run, files):

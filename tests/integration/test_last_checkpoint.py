@@ -79,6 +79,24 @@ def test_when_time_is_up_in_the_middle_of_an_update(run: Run, tmp_path: Path) ->
     assert made == last == validated > 0
 
 
+def test_a_run_that_time_ended_keeps_its_last_row(run: Run, tmp_path: Path) -> None:
+    """Resumed, it has no time left, and is only tested again; with more time it goes on."""
+    slow = f"+callbacks.slow._target_={__name__}.Slow"
+    limits = ["trainer.max_time=00:00:00:01", "trainer.log_every_n_steps=1000"]
+    assert run(*TOY, *NO_LIMIT, *limits, slow, "run_dir=run") == 0
+    made, *_ = updates(tmp_path / "run")
+
+    def trained() -> list[int]:
+        return [int(row["step"]) for row in rows(tmp_path / "run") if row["train/loss"]]
+
+    assert trained() == [made]
+    assert run("resume=run") == 0
+    assert trained() == [made]
+    assert run("resume=run", "trainer.max_time=null", f"trainer.max_steps={made + 3}") == 0
+    assert trained() == [made + 3]
+    assert len([row for row in rows(tmp_path / "run") if row["test/loss"]]) == 1
+
+
 def test_after_epochs_of_changing_length(run: Run, tmp_path: Path) -> None:
     """The last of three has another number of batches than the first, under BPE dropout."""
     cut = ["tokenizer=bpe", "tokenizer.vocab_size=300", "tokenizer.dropout=0.3",

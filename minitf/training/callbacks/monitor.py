@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from minitf.training.checks import check_finite
+from minitf.training.loggers import RunCsvLogger
 
 if TYPE_CHECKING:
     from minitf.training.module import TranslationModule
@@ -63,6 +64,9 @@ class Monitor(Callback):
         """Start the clock."""
         if self._logged_step is None:
             self._logged_step = trainer.global_step
+        for logger in trainer.loggers:  # of an earlier end, which is no end any more
+            if isinstance(logger, RunCsvLogger):
+                logger.experiment.drop_after(self._logged_step, training=True)
         self._resume_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

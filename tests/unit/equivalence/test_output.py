@@ -119,6 +119,22 @@ class OneMore(MultiHeadAttention):
         self.gate = torch.nn.Parameter(torch.ones(()))
 
 
+class Buffered(MultiHeadAttention):
+    """Torch's parameters, and a table beside them."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.register_buffer("table", torch.zeros(3))
+
+
+def test_a_buffer_is_no_other_parameter():
+    settings = parse([*SMALL[1:], "level=op,model"])
+    buffered = Implementation("buffered", Buffered)
+    reports = Verification(settings, buffered, buffered).run_all()
+    assert [r.verdict for r in reports if r.level == "model"] == [Verdict.bit_identical]
+    assert all(r.verdict.equivalent for r in reports)
+
+
 @pytest.mark.parametrize("other", [OtherNames, OneMore])
 def test_what_the_oracle_cannot_read_is_not_judged_and_training_is(other):
     settings = parse([*SMALL[1:], "level=op,model,training"])

@@ -102,6 +102,45 @@ def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
     assert not (tmp_path / "outputs").exists()
 
 
+def test_lightnings_answer_to_ctrl_c_is_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends the process with 1 and without a word."""
+
+    def train(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("minitf.training.run.train", train)
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        command._heard.clear()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_of_the_help_may_go_away() -> None:
+    program = "from minitf.training.command import main; main()"
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" --help | head -1; exit ${PIPESTATUS[0]}',
+         sys.executable, program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 141)  # it may have said all before
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
 @pytest.mark.parametrize("has_checkpoint", [True, False])
 def test_a_full_disk_takes_one_line_and_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_checkpoint: bool

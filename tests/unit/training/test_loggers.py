@@ -31,7 +31,7 @@ def test_a_resumed_run_keeps_the_rows_up_to_its_checkpoint(tmp_path: Path) -> No
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("4")  # killed while it wrote
     second = RunCsvLogger(tmp_path)
-    second.experiment.drop_after(20, 20)
+    second.experiment.drop_after(20)
     second.log_metrics({"loss": 0.5, "new": 1.0}, step=30)
     assert [(row["step"], row["loss"]) for row in _rows(tmp_path / "metrics.csv")] == [
         ("10", "10.0"),
@@ -47,7 +47,11 @@ def test_a_run_that_goes_on_drops_what_was_logged_at_its_end(tmp_path: Path) -> 
         first.log_metrics({"train/loss": 1.0}, step=step)
     first.log_metrics({"val/loss": 2.0}, step=20)
     first.log_metrics({"test/loss": 3.0, "test/exact_match": 0.0}, step=20)
-    RunCsvLogger(tmp_path).experiment.drop_after(20, 14)
+    again = RunCsvLogger(tmp_path).experiment
+    again.drop_after(20)
+    rows = [(row["step"], row["train/loss"]) for row in _rows(tmp_path / "metrics.csv")]
+    assert rows == [("7", "1.0"), ("14", "1.0"), ("20", "1.0"), ("20", "")]
+    again.drop_after(14, training=True)
     rows = [(row["step"], row["train/loss"]) for row in _rows(tmp_path / "metrics.csv")]
     assert rows == [("7", "1.0"), ("14", "1.0"), ("20", "")]
 

@@ -1,5 +1,6 @@
 """An update's gradient is that of its summed loss over its number of target tokens."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,3 +127,19 @@ def test_r_drop_adds_the_symmetric_divergence_of_two_dropout_masks() -> None:
     )[..., 0][real].sum()
     assert loss.item() == pytest.approx((likelihood / 2 + 0.7 * both / 4).item(), rel=1e-9)
     assert nll.item() == pytest.approx((likelihood / 2).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rank", "devices", "tokens"), [(0, 2, 3), (1, 2, 5), (0, 1, 8), (0, 3, 8), (2, 3, 0)]
+)
+def test_what_was_not_logged_is_taken_up_once(rank: int, devices: int, tokens: int) -> None:
+    """By each device its own; where there are as many as before, else by the first."""
+    module = TranslationModule(_settings(), torch.nn.Identity(), None)  # type: ignore[arg-type]
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=devices)  # type: ignore[assignment]
+    parts = [{"totals": torch.full((n, 2), 1.0), "tokens": n} for n in (3, 5)]
+    module.on_load_checkpoint({"not_logged": parts})
+    assert module._total_tokens == tokens
+    assert sum(float(total.sum()) for total in module._totals) == 2.0 * tokens
+    assert module.tokens_not_logged == 8
+    module.on_load_checkpoint({"not_logged": parts[0]})  # as one device saved it before
+    assert module._total_tokens == (3 if rank == 0 else 0)
