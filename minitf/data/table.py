@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +20,7 @@ from minitf.config.errors import UserError
 from minitf.config.schema import TableConfig
 from minitf.data.in_memory import Pair
 from minitf.data.pairs import checked_pairs
-from minitf.data.text import listing, read_lines
+from minitf.data.text import listing, open_binary, read_lines
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
 _LONGEST_FIELD = 2**31 - 1
@@ -197,23 +198,26 @@ def read_parquet(path: Path, src: str, tgt: str) -> Columns:
 
     text_types = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     try:
-        file = pq.ParquetFile(path)
-        schema = file.schema_arrow
-        nested = not {src, tgt} <= set(schema.names)
-        if nested:
-            schema = _flattened(schema.empty_table()).schema
-        for name in (src, tgt):
-            _column(schema.names, name, str(path))
-            kind = schema.field(name).type
-            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not any(is_text(kind) for is_text in text_types):
-                raise UserError(f"{path}: column {name!r} must hold text, row 1 on it is {kind}")
-        table = file.read(columns=[src, tgt])
-        table = _flattened(table) if nested else table
-        sources, targets = (table.column(name).to_pylist() for name in (src, tgt))
+        with open_binary(path) as stream:
+            file = pq.ParquetFile(stream)
+            schema = file.schema_arrow
+            nested = not {src, tgt} <= set(schema.names)
+            if nested:
+                schema = _flattened(schema.empty_table()).schema
+            for name in (src, tgt):
+                _column(schema.names, name, str(path))
+                kind = schema.field(name).type
+                kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+                if not any(is_text(kind) for is_text in text_types):
+                    raise UserError(
+                        f"{path}: column {name!r} must hold text, row 1 on it is {kind}"
+                    )
+            table = file.read(columns=[src, tgt])
+            table = _flattened(table) if nested else table
+            sources, targets = (table.column(name).to_pylist() for name in (src, tgt))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a text is not UTF-8: {error}") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole parquet file: {reason}") from error
     return Columns(

@@ -1,5 +1,6 @@
 """The command `python train.py`: Hydra composes, `train` runs, errors are one line."""
 
+import contextlib
 import io
 import math
 import os
@@ -124,12 +125,17 @@ def _hydra_main(config: DictConfig) -> float | None:
 
 
 def _run(config: DictConfig, sweep: Sweep | None = None) -> float | None:
-    from minitf.training.callbacks import Interrupted
-    from minitf.training.checkpoint_io import NO_ROOM
-    from minitf.training.run import train
+    try:
+        from minitf.training.callbacks import Interrupted
+        from minitf.training.checkpoint_io import NO_ROOM
+        from minitf.training.run import train
 
-    if _heard:  # in a place, while libraries were loaded, where Python drops what is raised
-        raise KeyboardInterrupt
+        if _heard:  # in a place, while libraries were loaded, where Python drops what is raised
+            raise KeyboardInterrupt
+    except BaseException:
+        with contextlib.suppress(OSError):  # it is not there, or holds a run
+            Path(config.run_dir).rmdir()
+        raise
     try:
         return train(config, sweep)
     except Interrupted as interrupted:

@@ -32,7 +32,9 @@ def written(path: Path, pairs: list[tuple[str, str]] = PAIRS) -> Path:
     name = path.name.removesuffix(".gz")
     if name.endswith("parquet"):
         columns = {"src": [s for s, _ in pairs], "n": list(range(len(pairs)))}
-        pq.write_table(pa.table(columns | {"tgt": [t for _, t in pairs]}), path)
+        open_parquet = gzip.open if path.name.endswith(".gz") else open
+        with open_parquet(path, "wb") as file:
+            pq.write_table(pa.table(columns | {"tgt": [t for _, t in pairs]}), file)
         return path
     open_ = gzip.open if path.name.endswith(".gz") else open
     with open_(path, "wt", encoding="utf-8", newline="") as file:
@@ -54,9 +56,18 @@ def load(path: Path, **options: Any) -> list[tuple[str, str]]:
     return list(zip(data["train"]["src"], data["train"]["tgt"], strict=True))
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet"])
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet", "a.parquet.gz"]
+)
 def test_values_are_taken_exactly(tmp_path: Path, name: str) -> None:
     assert load(written(tmp_path / name)) == PAIRS
+
+
+def test_a_torn_parquet_gz_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.parquet.gz")
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(UserError, match=r"a\.parquet\.gz is not a whole parquet file: "):
+        load(path)
 
 
 def test_quotes_in_tsv_are_ordinary(tmp_path: Path) -> None:

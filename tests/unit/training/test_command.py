@@ -99,7 +99,7 @@ def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
         command._heard.clear()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert not (tmp_path / "outputs").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_lightnings_answer_to_ctrl_c_is_ours(
