@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_threads_are_told_how_long_to_wait_before_torch_is_loaded() -> None:
         assert done.stdout == f"{expected}\n", done.stderr
 
 
+@pytest.fixture
+def as_at_a_terminal() -> Iterator[None]:
+    """Signals as they are at first, and again afterwards: main leaves them ignored at its end."""
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    command._heard.clear()
+
+
+@pytest.mark.usefixtures("as_at_a_terminal")
 def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,24 +97,19 @@ def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
         Dropped()
         return arguments
 
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(command, "prepared", prepared)
     monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(tmp_path)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        command._heard.clear()
+    with pytest.raises(SystemExit) as ended:
+        command.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("as_at_a_terminal")
 def test_lightnings_answer_to_ctrl_c_is_ours(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,18 +121,12 @@ def test_lightnings_answer_to_ctrl_c_is_ours(
         except KeyboardInterrupt:
             sys.exit(1)
 
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("minitf.training.run.train", train)
     monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(tmp_path)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        command._heard.clear()
+    with pytest.raises(SystemExit) as ended:
+        command.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
 
