@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,30 +24,27 @@ class _KeepingWriter(ExperimentWriter):
             with path.open(newline="") as file:
                 self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
 
-    def drop_after(self, step: int, *, training: bool = False) -> None:
-        """Remove what a resumed run writes again.
+    def drop_after(self, step: int) -> None:
+        """Remove what a run that goes on after update `step` writes again, and the tests."""
+        tests = [key for key in self.metrics_keys if key.endswith("/exact_match")]
+        self._keep(lambda row: int(row["step"]) <= step and not any(row[key] for key in tests))
 
-        Args:
-            step: rows of later updates go, and the tests'.
-            training: only rows of training go.
-        """
+    def drop_training_after(self, step: int) -> None:
+        """Remove rows of training after update `step`, the last one that was logged as planned."""
+        self._keep(lambda row: int(row["step"]) <= step or not row.get("train/loss"))
+
+    def _keep(self, wanted: Callable[[dict[str, str]], bool]) -> None:
+        """Keep the whole rows that are wanted."""
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return
         with path.open(newline="") as file:
-            rows = [
-                row for row in csv.DictReader(file)
-                if (row["step"] or "").isdecimal()  # else it is torn
-                and ((training and not row.get("train/loss")) or int(row["step"]) <= step)
-                and (training or not self._is_a_test(row))
-            ]  # fmt: skip
+            whole = (row for row in csv.DictReader(file) if (row["step"] or "").isdecimal())
+            rows = [row for row in whole if wanted(row)]
         with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-
-    def _is_a_test(self, row: dict[str, str]) -> bool:
-        return any(key.endswith("/exact_match") and row[key] for key in self.metrics_keys)
 
 
 class RunCsvLogger(CSVLogger):

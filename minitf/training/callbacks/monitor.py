@@ -66,7 +66,7 @@ class Monitor(Callback):
             self._logged_step = trainer.global_step
         for logger in trainer.loggers:  # of an earlier end, which is no end any more
             if isinstance(logger, RunCsvLogger):
-                logger.experiment.drop_after(self._logged_step, training=True)
+                logger.experiment.drop_training_after(self._logged_step)
         self._resume_clock()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -73,19 +73,21 @@ def test_threads_are_told_how_long_to_wait_before_torch_is_loaded() -> None:
 
 
 @pytest.fixture
-def as_at_a_terminal() -> Iterator[None]:
-    """Signals as they are at first, and again afterwards: main leaves them ignored at its end."""
+def run_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Of what main would run, under signals as at first; main leaves them ignored at its end."""
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "run"
     for signum, handler in before.items():
         signal.signal(signum, handler)
     command._heard.clear()
 
 
-@pytest.mark.usefixtures("as_at_a_terminal")
 def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a destructor, as while libraries are loaded: the run does not begin."""
 
@@ -98,20 +100,17 @@ def test_ctrl_c_is_not_lost_where_python_drops_what_is_raised(
         return arguments
 
     monkeypatch.setattr(command, "prepared", prepared)
-    monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert not (tmp_path / "run").exists()
+    assert not run_dir.exists()
 
 
-@pytest.mark.usefixtures("as_at_a_terminal")
+@pytest.mark.usefixtures("run_dir")
 def test_lightnings_answer_to_ctrl_c_is_ours(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It ends the process with 1 and without a word."""
 
@@ -122,9 +121,6 @@ def test_lightnings_answer_to_ctrl_c_is_ours(
             sys.exit(1)
 
     monkeypatch.setattr("minitf.training.run.train", train)
-    monkeypatch.setattr(sys, "argv", ["train.py", f"run_dir={tmp_path / 'run'}"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 130

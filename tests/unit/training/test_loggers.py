@@ -51,7 +51,7 @@ def test_a_run_that_goes_on_drops_what_was_logged_at_its_end(tmp_path: Path) -> 
     again.drop_after(20)
     rows = [(row["step"], row["train/loss"]) for row in _rows(tmp_path / "metrics.csv")]
     assert rows == [("7", "1.0"), ("14", "1.0"), ("20", "1.0"), ("20", "")]
-    again.drop_after(14, training=True)
+    again.drop_training_after(14)
     rows = [(row["step"], row["train/loss"]) for row in _rows(tmp_path / "metrics.csv")]
     assert rows == [("7", "1.0"), ("14", "1.0"), ("20", "")]
 
